@@ -1,0 +1,1 @@
+"""AutomateOS: durable workflow automation."""

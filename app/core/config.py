@@ -1,0 +1,154 @@
+"""Settings: one frozen record, read at the entry points and passed down. `.env.example` lists the same names."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.errors import ConfigurationError
+
+SECRET_KEY_FILE = "secret_key"
+MIN_SECRET_BYTES = 32
+
+
+class Settings(BaseSettings):
+    """What an operator can set, by environment variable or in `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port that the API listens on.")
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Where the embedded servers, the generated secret key and logs live.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="Unset: embedded Postgres. Else postgresql://user:password@host/name, or sqlite:///file.db on one machine.",
+    )
+    redis_url: str | None = Field(
+        default=None, description="Unset: embedded Redis. Else redis://[:password@]host:6379/0."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Signs access tokens; at least 32 bytes. Unset: generated once into DATA_DIR/secret_key.",
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes to run.")
+    runs_per_worker: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="Runs that one worker process has in flight at most.",
+    )
+    egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="CIDRs or host names, separated by commas, that HTTP steps may reach although they are private.",
+    )
+    plugins_dir: Path | None = Field(
+        default=None,
+        description="A folder of your own node files, loaded beside the built-in ones.",
+    )
+    registration: Literal["open", "closed"] = Field(
+        default="open", description="`closed`: only `user create` makes accounts."
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="How the outside reaches the API, used in webhook_url. Unset: http://HOST:PORT.",
+    )
+    access_token_minutes: int = Field(
+        default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."
+    )
+    max_body_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=104_857_600,
+        description="Largest request body that the API takes.",
+    )
+    max_output_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=104_857_600,
+        description="Largest output of one step, as JSON.",
+    )
+    lease_seconds: float = Field(
+        default=9.0,
+        ge=1,
+        le=300,
+        description="A worker that has not renewed its lease for so long is taken for dead.",
+    )
+    stall_seconds: float = Field(
+        default=5.0,
+        ge=0.5,
+        le=300,
+        description="A node that blocks a worker's event loop for so long is interrupted.",
+    )
+    shutdown_seconds: float = Field(
+        default=20.0, ge=0, le=600, description="How long steps in flight may go on after TERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`json` for log collectors, `text` for people."
+    )
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _strong_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(
+                f"needs at least {MIN_SECRET_BYTES} bytes; make one with: openssl rand -hex 32"
+            )
+        return value
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        ConfigurationError: one sentence that names each variable that does not hold.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"The settings do not hold: {faults}.") from None
+
+
+def require_secret_key(settings: Settings) -> str:
+    """Return the signing key: the setting, or the one that `python3 main.py` generated into DATA_DIR.
+
+    Raises:
+        ConfigurationError: when there is neither, or the file holds too little.
+    """
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    path = settings.data_dir / SECRET_KEY_FILE
+    try:
+        key = path.read_text().strip()
+    except OSError:
+        raise ConfigurationError(
+            "SECRET_KEY is not set: set it to 32 random bytes or more (openssl rand -hex 32), or start with `python3 main.py`."
+        ) from None
+    if len(key.encode()) < MIN_SECRET_BYTES:
+        raise ConfigurationError(
+            f"{path} holds less than {MIN_SECRET_BYTES} bytes: delete it, a new one is made."
+        )
+    return key

@@ -1,0 +1,26 @@
+"""Ids: UUIDv7 as canonical text, so that they sort by time (RFC 9562, section 5.7)."""
+
+import os
+import time
+import uuid
+
+
+def new_id() -> str:
+    """Return a fresh UUIDv7 as 36 characters of text."""
+    milliseconds = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7 << 76 | (noise >> 64 & 0xFFF) << 64
+    value |= 0b10 << 62 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def parse_id(text: str) -> str | None:
+    """Return the canonical text of an id, or None when it is none."""
+    if len(text) != 36:
+        return None
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Secrets behind guards: passwords, access tokens, webhook tokens."""

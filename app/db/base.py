@@ -1,0 +1,86 @@
+"""Connections to Postgres or SQLite, set up so that both keep the same promises."""
+
+import sqlite3
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.core.errors import ConfigurationError
+
+CONNECT_TIMEOUT_SECONDS = 5
+SQLITE_BUSY_SECONDS = 15
+SQLITE_VERSION = (3, 38)
+
+
+def database_url(text: str) -> URL:
+    """Return the SQLAlchemy address for what an operator wrote in DATABASE_URL.
+
+    Raises:
+        ConfigurationError: when it is no address of a database that is supported.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigurationError(
+            "DATABASE_URL is no database address: write postgresql://user:password@host/name or sqlite:///file.db."
+        ) from None
+    backend = url.get_backend_name()
+    if backend in {"postgres", "postgresql"}:
+        return url.set(drivername="postgresql+psycopg2")
+    if backend == "sqlite" and url.database not in {None, "", ":memory:"}:
+        return url
+    raise ConfigurationError(
+        f"DATABASE_URL names {backend}: write postgresql://user:password@host/name or sqlite:///file.db."
+    )
+
+
+def make_engine(text: str, *, pool_size: int = 10) -> Engine:
+    """Return an engine for DATABASE_URL; connects at the first use.
+
+    Raises:
+        ConfigurationError: when it is no address of a database that is supported.
+    """
+    url = database_url(text)
+    options: dict[str, Any] = {"json_serializer": _dumps, "json_deserializer": orjson.loads}
+    if url.get_backend_name() == "sqlite":
+        if sqlite3.sqlite_version_info < SQLITE_VERSION:
+            raise ConfigurationError(
+                f"SQLite {sqlite3.sqlite_version} is too old (3.38 is needed): unset DATABASE_URL to use the embedded Postgres."
+            )
+        engine = create_engine(
+            url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}, **options
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    return create_engine(
+        url,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": "automateos",
+            "options": "-c timezone=UTC",
+        },
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        **options,
+    )
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Any) -> None:
+    # A deferred transaction that reads and then writes fails when another wrote in between; writers must queue.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,17 @@
+"""Transactions: the boundary opens one, and its end is the commit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """Yield a session whose work is committed at the end, or rolled back when anything is raised.
+
+    The database is first touched by the first statement; rows stay readable after the end.
+    """
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session

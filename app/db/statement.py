@@ -1,0 +1,88 @@
+"""SQL with many rows in one parameter, the same text on Postgres and SQLite.
+
+A batch travels as one JSON array; `{rows}` in the text becomes the function that each database has for reading one.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, TextClause, bindparam, text
+from sqlalchemy.sql.expression import TextualSelect
+
+SqlTypes = Mapping[str, Any]
+_SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
+_FOR_UPDATE = "FOR UPDATE"
+
+
+class Statement:
+    """One statement: its text, the columns of its rows (name → SQL type), its other parameters, what it returns.
+
+    In the text, `{rows}` stands for the rows (named `v`), `{skip_locked}` for the clause that lets workers pass
+    each other's rows, `{for_update}` for the one that holds them until the commit (SQLite has one writer at a time and
+    needs neither).
+    """
+
+    def __init__(
+        self,
+        sql: str,
+        *,
+        rows: Mapping[str, str] | None = None,
+        takes: SqlTypes | None = None,
+        returns: SqlTypes | None = None,
+    ) -> None:
+        self._sql = sql
+        self._rows = rows or {}
+        self._takes = takes or {}
+        self._returns = returns or {}
+
+    def run(
+        self, connection: Connection, rows: Sequence[Mapping[str, Any]] = (), **values: Any
+    ) -> Sequence[Row[Any]]:
+        """Execute; returns the rows that the statement returns."""
+        if self._rows:
+            values["rows"] = encode_rows(rows)
+        compiled = self._postgres if connection.dialect.name == "postgresql" else self._sqlite
+        result = connection.execute(compiled, values)
+        return result.fetchall() if self._returns else ()
+
+    @cached_property
+    def _postgres(self) -> TextualSelect | TextClause:
+        columns = ", ".join(f"{name} {kind}" for name, kind in self._rows.items())
+        return self._build(
+            f"json_to_recordset(CAST(:rows AS json)) AS v({columns})", _SKIP_LOCKED, _FOR_UPDATE
+        )
+
+    @cached_property
+    def _sqlite(self) -> TextualSelect | TextClause:
+        columns = ", ".join(
+            f"value {'->' if kind == 'json' else '->>'} '$.{name}' AS {name}"
+            for name, kind in self._rows.items()
+        )
+        return self._build(f"(SELECT {columns} FROM json_each(:rows)) AS v", "", "")  # noqa: S608 - names from our own code
+
+    def _build(self, rows: str, skip_locked: str, for_update: str) -> TextualSelect | TextClause:
+        clause = text(self._sql.format(rows=rows, skip_locked=skip_locked, for_update=for_update))
+        clause = clause.bindparams(
+            *(bindparam(name, type_=kind) for name, kind in self._takes.items())
+        )
+        if not self._returns:
+            return clause
+        return clause.columns(**self._returns)
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a batch as JSON text, with times written as both databases read them."""
+    return orjson.dumps(
+        list(rows), default=_encode, option=orjson.OPT_PASSTHROUGH_DATETIME
+    ).decode()
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, datetime):
+        return (
+            value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+        )
+    raise TypeError(f"{type(value).__name__} cannot be stored")

@@ -1,0 +1,98 @@
+"""What happened: runs, the attempts at their steps, and their logs.
+
+These tables take thousands of rows a second, so they carry no foreign keys: each would cost a look-up and a row lock
+per insert. Runs are made by intake from a workflow that it has just read; steps and logs only under a fenced run.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
+from app.db.types import Id, Json, Status, UtcDateTime, one_of
+
+_UNCLAIMED = text("worker_id IS NULL AND wake_at IS NOT NULL")
+_CLAIMED = text("worker_id IS NOT NULL")
+_KEYED = text("idempotency_key IS NOT NULL")
+
+
+class Run(SQLModel, table=True):
+    """One execution of one version.
+
+    `worker_id` and `epoch` fence every write of its progress. `wake_at` is when a sweep may hand it to a worker: for a
+    queued run the moment from which its hint counts as lost, for a waiting one the end of its wait.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint(one_of("status", RunStatus), name="runs_status"),
+        CheckConstraint(one_of("trigger_kind", TriggerKind), name="runs_trigger_kind"),
+        Index("runs_by_workflow", "workflow_id", "id"),
+        Index("runs_by_owner", "owner_id", "id"),
+        Index("runs_due", "wake_at", postgresql_where=_UNCLAIMED, sqlite_where=_UNCLAIMED),
+        Index("runs_claimed", "worker_id", postgresql_where=_CLAIMED, sqlite_where=_CLAIMED),
+        Index(
+            "runs_idempotency",
+            "workflow_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=_KEYED,
+            sqlite_where=_KEYED,
+        ),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    owner_id: str = Field(sa_type=Id)
+    workflow_id: str = Field(sa_type=Id)
+    version_id: str = Field(sa_type=Id)
+    version: int
+    trigger_kind: TriggerKind = Field(sa_type=Status(TriggerKind))
+    status: RunStatus = Field(sa_type=Status(RunStatus))
+    input: Any = Field(default=None, sa_type=Json, nullable=True)
+    output: Any = Field(default=None, sa_type=Json, nullable=True)
+    error: Any = Field(default=None, sa_type=Json, nullable=True)
+    waiting_for: Any = Field(default=None, sa_type=Json, nullable=True)
+    idempotency_key: str | None = Field(default=None, max_length=255)
+    worker_id: str | None = Field(default=None, sa_type=Id)
+    epoch: int = 0
+    wake_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class StepAttempt(SQLModel, table=True):
+    """One try at one step of one run, recorded before it starts. `seq` is its place in the order of starts."""
+
+    __tablename__ = "steps"
+    __table_args__ = (CheckConstraint(one_of("status", AttemptStatus), name="steps_status"),)
+
+    run_id: str = Field(primary_key=True, sa_type=Id)
+    path: str = Field(primary_key=True, max_length=500)
+    attempt: int = Field(primary_key=True)
+    seq: int
+    type: str = Field(max_length=100)
+    status: AttemptStatus = Field(sa_type=Status(AttemptStatus))
+    port: str | None = Field(default=None, max_length=100)
+    output: Any = Field(default=None, sa_type=Json, nullable=True)
+    error: Any = Field(default=None, sa_type=Json, nullable=True)
+    retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RunLog(SQLModel, table=True):
+    """A line that a step wrote, stored together with its attempt's result."""
+
+    __tablename__ = "run_logs"
+
+    run_id: str = Field(primary_key=True, sa_type=Id)
+    path: str = Field(primary_key=True, max_length=500)
+    attempt: int = Field(primary_key=True)
+    line: int = Field(primary_key=True)
+    level: str = Field(max_length=10)
+    message: str
+    data: Any = Field(default=None, sa_type=Json, nullable=True)
+    at: datetime = Field(sa_type=UtcDateTime)

@@ -1,0 +1,49 @@
+"""What users own: workflows, and their immutable versions."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.core.statuses import WebhookAuth
+from app.db.types import Id, Json, Status, UtcDateTime, one_of
+
+
+class Workflow(SQLModel, table=True):
+    """A named thing that a user owns. `revision` grows with every change and is its ETag; `deleted_at` hides it."""
+
+    __tablename__ = "workflows"
+    __table_args__ = (
+        CheckConstraint(one_of("webhook_auth", WebhookAuth), name="workflows_webhook_auth"),
+        Index("workflows_by_owner", "owner_id", "id"),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    owner_id: str = Field(sa_type=Id, foreign_key="users.id")
+    name: str = Field(max_length=200)
+    description: str = Field(default="", max_length=2000)
+    enabled: bool = True
+    version: int = 1
+    revision: int = 1
+    webhook_auth: WebhookAuth = Field(sa_type=Status(WebhookAuth))
+    webhook_serial: int = 1
+    dedupe_key: str | None = Field(default=None)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class WorkflowVersion(SQLModel, table=True):
+    """A saved definition. Never changed, never deleted: runs keep the version that they started with."""
+
+    __tablename__ = "workflow_versions"
+    __table_args__ = (UniqueConstraint("workflow_id", "version", name="workflow_versions_number"),)
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    workflow_id: str = Field(sa_type=Id, foreign_key="workflows.id")
+    version: int
+    definition: dict[str, Any] = Field(sa_type=Json)
+    checksum: str = Field(max_length=64)
+    created_by: str = Field(sa_type=Id, foreign_key="users.id")
+    created_at: datetime = Field(sa_type=UtcDateTime)
