@@ -1,0 +1,1 @@
+"""The engine: language, planning, execution, delivery, duties."""

@@ -1,0 +1,1 @@
+"""What a workflow says. Pure: values in, values out."""

@@ -1,0 +1,52 @@
+"""What the language must know of node types, without knowing a node."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.core.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node type as the catalogue shows it. Schemas are JSON Schema (2020-12)."""
+
+    type: str
+    title: str
+    description: str
+    config_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+    ports: tuple[str, ...]
+    example: Mapping[str, Any]
+    source: str
+
+    @property
+    def expression_fields(self) -> Mapping[str, Sequence[str]]:
+        """Return the config fields that hold a bare expression, with the local names that each may use."""
+        properties = self.config_schema.get("properties", {})
+        return {
+            name: schema.get("x-locals", ())
+            for name, schema in properties.items()
+            if _is_expression(schema)
+        }
+
+
+class NodeCatalogue(Protocol):
+    """The node types that a definition may name."""
+
+    def find(self, node_type: str) -> NodeInfo | None:
+        """Return a node type, or None when there is none of that name."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all node types."""
+        ...
+
+    def check_config(self, node_type: str, config: Mapping[str, Any]) -> Sequence[Problem]:
+        """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
+        ...
+
+
+def _is_expression(schema: Mapping[str, Any]) -> bool:
+    choices = schema.get("anyOf", (schema,))
+    return any(choice.get("format") == "expression" for choice in choices)

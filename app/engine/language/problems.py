@@ -1,0 +1,68 @@
+"""Turn what a Pydantic model refuses into problems: a JSON pointer, a stable code, and how to mend it."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from app.core.errors import Problem
+
+CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field"}
+
+
+def pointer(*parts: object) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ` Did you mean …?` when there is a close name, else nothing."""
+    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def from_validation(error: ValidationError, model: type[BaseModel], value: Any) -> list[Problem]:
+    """Return one problem per place; of a union's refusals, the first stands for all."""
+    problems: dict[str, Problem] = {}
+    for fault in error.errors(include_url=False, include_context=False):
+        place = existing_path(fault, value)
+        problems.setdefault(
+            pointer(*place),
+            Problem(
+                pointer(*place), CODES.get(fault["type"], "invalid_value"), _mend(fault, model)
+            ),
+        )
+    return list(problems.values())
+
+
+def existing_path(fault: ErrorDetails, value: Any) -> tuple[int | str, ...]:
+    """Return the part of a fault's location that exists in the value (without the names of union branches)."""
+    path: list[int | str] = []
+    for part in fault["loc"]:
+        if _holds(value, part):
+            value = value[part]
+            path.append(part)
+    if fault["type"] == "missing":
+        path.append(fault["loc"][-1])  # the place where the field should stand
+    return tuple(path)
+
+
+def _holds(value: Any, part: int | str) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def _mend(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    name = str(fault["loc"][-1]) if fault["loc"] else ""
+    if fault["type"] == "extra_forbidden":
+        fields = [field.alias or key for key, field in model.model_fields.items()]
+        if len(fault["loc"]) > 1:
+            return f"There is no field {name!r} here: remove it or correct its name."
+        return f"There is no field {name!r} here.{nearest(name, fields)} The fields are: {', '.join(fields)}."
+    if fault["type"] == "missing":
+        return f"The field {name!r} is required."
+    message = fault["msg"].removeprefix("Value error, ")
+    return message if message.endswith(".") else f"{message}."
