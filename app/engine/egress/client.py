@@ -1,0 +1,64 @@
+"""The HTTP client that nodes get as `context.http`."""
+
+import asyncio
+from http.cookiejar import CookieJar
+from typing import Any
+
+import httpcore
+import httpx
+
+from app.engine.egress.backend import GuardedBackend, Resolve, resolve_host
+from app.engine.egress.inflate import READABLE
+from app.engine.egress.policy import EgressPolicy
+from app.engine.egress.transport import CALL, Call, GuardedTransport
+
+USER_AGENT = "AutomateOS/0.1"
+TOTAL_SECONDS = 300.0
+READ_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+MAX_REDIRECTS = 5
+
+
+class GuardedClient(httpx.AsyncClient):
+    """An httpx client whose every call has a total deadline and a size limit.
+
+    A caller narrows or widens them by `extensions={"total_seconds": 5, "max_response_bytes": 65_536}`.
+    """
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request and follow its redirects, all within one deadline."""
+        given = request.extensions
+        total = float(given.get("total_seconds", TOTAL_SECONDS))
+        call = Call(
+            origin=request.url,
+            total_seconds=total,
+            deadline=asyncio.get_running_loop().time() + total,
+            max_response_bytes=int(given.get("max_response_bytes", MAX_RESPONSE_BYTES)),
+        )
+        request.extensions = {**given, CALL: call}
+        return await super().send(request, **options)
+
+
+class _ForgetfulJar(CookieJar):
+    """Keeps no cookie: the client is shared by the runs of all users."""
+
+    def extract_cookies(self, *_: Any) -> None:
+        """Let the cookies of a response pass."""
+
+
+def build_client(
+    policy: EgressPolicy,
+    *,
+    resolve: Resolve = resolve_host,
+    network: httpcore.AsyncNetworkBackend | None = None,
+) -> httpx.AsyncClient:
+    """Return the guarded client; one a process is enough, and pools its connections. Close it with `aclose`."""
+    return GuardedClient(
+        transport=GuardedTransport(GuardedBackend(policy, resolve, network)),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": READABLE},
+        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        max_redirects=MAX_REDIRECTS,
+        cookies=_ForgetfulJar(),
+        trust_env=False,
+    )

@@ -1,0 +1,200 @@
+"""The catalogue of node types: discovered in a folder, in PLUGINS_DIR, and in installed packages.
+
+A file that does not load is quarantined: it is named with its error, and everything else runs.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.core.errors import Problem
+from app.core.logging import get_logger
+from app.engine.language.catalogue import NodeInfo
+from app.engine.language.expressions import compile_template
+from app.engine.language.problems import existing_path, from_validation, pointer
+from app.engine.sdk import Node, node_models
+
+BUILT_IN = Path(__file__).parent / "nodes"
+ENTRY_POINTS = "automateos.nodes"
+MAX_ERROR_CHARACTERS = 500
+log = get_logger(__name__)
+
+AnyNode = Node[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """A file that was left out, and why."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeType:
+    """A node type that can run."""
+
+    node: AnyNode
+    config: type[BaseModel]
+    output: TypeAdapter[Any]
+    info: NodeInfo
+
+
+class Catalogue:
+    """Every node type by name, and the files that did not load."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, NodeType] = {}
+        self.failures: list[LoadFailure] = []
+
+    def find(self, node_type: str) -> NodeInfo | None:
+        """Return a node type as the catalogue shows it, or None when there is none of that name."""
+        found = self._types.get(node_type)
+        return found.info if found else None
+
+    def get(self, node_type: str) -> NodeType | None:
+        """Return a node type to run, or None when there is none of that name."""
+        return self._types.get(node_type)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all node types, sorted."""
+        return sorted(self._types)
+
+    def types(self) -> Sequence[NodeInfo]:
+        """Return all node types, sorted by name."""
+        return [self._types[name].info for name in self.names()]
+
+    def check_config(self, node_type: str, config: Mapping[str, Any]) -> Sequence[Problem]:
+        """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
+        model = self._types[node_type].config
+        try:
+            model.model_validate(config)
+        except ValidationError as error:
+            templated = {
+                pointer(*existing_path(fault, config))
+                for fault in error.errors(include_url=False, include_context=False)
+                if _is_templated(existing_path(fault, config), config)
+            }
+            return [p for p in from_validation(error, model, config) if p.pointer not in templated]
+        return []
+
+    def add(self, node_class: type[AnyNode], source: str) -> None:
+        """Register a node type.
+
+        Raises:
+            ValueError: the name is taken.
+            TypeError: the class does not say what it must.
+        """
+        node = node_class()
+        taken = self._types.get(node.type)
+        if taken is not None:
+            raise ValueError(f"the node type {node.type!r} is taken by {taken.info.source}")
+        config, output = node_models(node_class)
+        adapter = TypeAdapter(output)
+        self._types[node.type] = NodeType(
+            node, config, adapter, _describe(node, config, adapter, source)
+        )
+
+    def load(self, source: str, modules: Iterator[ModuleType]) -> None:
+        """Register the node types of a module; whatever goes wrong, the module is quarantined whole."""
+        before = dict(self._types)
+        try:
+            for module in modules:
+                for node_class in _node_classes(module):
+                    self.add(node_class, source)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything, SystemExit included
+            self._types = before
+            reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
+            self.failures.append(LoadFailure(source, reason))
+            log.warning("node_file_quarantined", source=source, error=reason)
+
+
+def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
+    """Return the catalogue of the built-in nodes, of installed packages, and of a folder of plug-ins."""
+    catalogue = Catalogue()
+    for path in _files(BUILT_IN):
+        catalogue.load(
+            f"app/engine/nodes/{path.name}", _module(f"app.engine.nodes.{path.stem}", path)
+        )
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        catalogue.load(f"package {entry.value}", (entry.load() for _ in range(1)))
+    if plugins_dir is not None:
+        if not plugins_dir.is_dir():
+            catalogue.failures.append(LoadFailure(str(plugins_dir), "PLUGINS_DIR is no folder"))
+        for path in _files(plugins_dir):
+            digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+            catalogue.load(str(path), _module(f"automateos_plugin_{digest}_{path.stem}", path))
+    return catalogue
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+
+
+def _module(name: str, path: Path) -> Iterator[ModuleType]:
+    """Import a file when the iterator is advanced, so that what it raises is caught by the loader."""
+    loaded = sys.modules.get(name)
+    if loaded is None:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[name] = loaded
+        try:
+            spec.loader.exec_module(loaded)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    yield loaded
+
+
+def _node_classes(module: ModuleType) -> Iterator[type[AnyNode]]:
+    found = False
+    for value in list(vars(module).values()):
+        own = (
+            isinstance(value, type)
+            and issubclass(value, Node)
+            and value.__module__ == module.__name__
+        )
+        if own and hasattr(value, "type"):
+            found = True
+            yield value
+    if not found:
+        raise TypeError(
+            "the file defines no node: subclass Node[Config, Output] and give it a `type`"
+        )
+
+
+def _describe(
+    node: AnyNode, config: type[BaseModel], output: TypeAdapter[Any], source: str
+) -> NodeInfo:
+    return NodeInfo(
+        type=node.type,
+        title=node.title or node.type.replace("_", " ").capitalize(),
+        description=(type(node).__doc__ or "").strip(),
+        config_schema=config.model_json_schema(),
+        output_schema=output.json_schema(mode="serialization"),
+        ports=node.ports,
+        example=node.example,
+        source=source,
+    )
+
+
+def _is_templated(path: Sequence[int | str], config: Mapping[str, Any]) -> bool:
+    """Tell whether the value at a path is text with an expression in it: its type shows only in a run."""
+    value: Any = config
+    for part in path:
+        if isinstance(value, Mapping) and part not in value:
+            return False
+        value = value[part]
+    return isinstance(value, str) and not compile_template(value).is_static

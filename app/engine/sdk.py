@@ -1,0 +1,191 @@
+"""All that a node author imports. One page: docs/writing-a-node.md.
+
+A node is a class with a `Config` (what the user fills in), an `Output` (what later steps read), and `run`. It answers
+from a closed alphabet: return the output or `Done(output, port=…)`; raise `Retry` or `Fail`. Any other exception is a
+failed attempt, which the step's retry policy may try again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = [
+    "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "Node", "NodeConfig", "NodeOutput", "Retry",
+    "expression_field",
+]  # fmt: skip
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+DEFAULT_PORT = "out"
+EXPRESSION_FORMAT = "expression"
+LOCALS_KEY = "x-locals"
+
+
+class NodeConfig(BaseModel):
+    """Base of a node's config: unknown fields are refused, so that a typo is seen when the workflow is saved."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+
+class NodeOutput(BaseModel):
+    """Base of a node's output."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class BoundExpression(Protocol):
+    """An expression together with what it may see; the executor makes them."""
+
+    def evaluate(self, local: Mapping[str, Any]) -> Any:
+        """Return the value, with the given names added to the scope."""
+        ...
+
+
+class Expr:
+    """A config field that holds a bare expression, such as `item.total > 100`.
+
+    The user writes text; the node calls `config.condition.evaluate(item=…, index=…)`.
+    """
+
+    def __init__(self, bound: BoundExpression | None) -> None:
+        self._bound = bound
+
+    def evaluate(self, **local: Any) -> Any:
+        """Evaluate with the given local names; returns a JSON value.
+
+        Raises:
+            app.core.errors.ExpressionError: a path that is not there, a type that does not fit, a limit exceeded.
+        """
+        if self._bound is None:
+            raise TypeError("this expression was only checked, not bound to a run")
+        return self._bound.evaluate(local)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take a bound expression (in a run) or text (when a definition is checked)."""
+        del source, handler
+        return core_schema.union_schema(
+            [
+                core_schema.is_instance_schema(cls),
+                core_schema.no_info_after_validator_function(
+                    lambda _: cls(None), core_schema.str_schema(min_length=1)
+                ),
+            ],
+            custom_error_type="expression_type",
+            custom_error_message="Input should be an expression, written as a string",
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Show it as a string of format `expression`."""
+        del schema, handler
+        return {"type": "string", "format": EXPRESSION_FORMAT, "minLength": 1}
+
+
+def expression_field(*, local: tuple[str, ...] = (), **options: Any) -> Any:
+    """Declare an `Expr` field; `local` names what `evaluate` will add to the scope (for the checks at save)."""
+    return Field(json_schema_extra={LOCALS_KEY: list(local)}, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step is done. `port` names the edges that are taken; None takes none: the branch stops here."""
+
+    output: Any = None
+    port: str | None = DEFAULT_PORT
+
+
+class Fail(Exception):
+    """The attempt failed for good: trying again would not help."""
+
+    def __init__(self, message: str, *, code: str = "node_failed", data: Any = None) -> None:
+        super().__init__(message)
+        self.message, self.code, self.data = message, code, data
+
+
+class Retry(Exception):
+    """The attempt failed in a way that may pass; the step's retry policy decides whether it is tried again.
+
+    `after_seconds` is the least time to wait, such as a server's Retry-After.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "node_failed",
+        after_seconds: float | None = None,
+        data: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.code, self.after_seconds, self.data = message, code, after_seconds, data
+
+
+class Context(Protocol):
+    """What an attempt gets from the engine: never a session, never a queue."""
+
+    run_id: str
+    step_path: str
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """Return the key that every attempt of this step carries: send it, so that repetitions can be dropped."""
+        ...
+
+    http: httpx.AsyncClient
+    """Shared, pooled, and guarded: private addresses are refused unless the operator allows them."""
+
+    def now(self) -> datetime:
+        """Return the platform's time, aware, in UTC."""
+        ...
+
+    def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
+        """Add a line to the run's log; it is stored with the attempt's result."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+OutputT = TypeVar("OutputT")
+
+
+class Node(ABC, Generic[ConfigT, OutputT]):
+    """A node type. Subclass it as `Node[Config, Output]`, name its `type`, write `run`; the docstring is its description."""
+
+    type: ClassVar[str]
+    title: ClassVar[str] = ""
+    """For people; made from `type` when empty."""
+    ports: ClassVar[tuple[str, ...]] = (DEFAULT_PORT,)
+    """Where edges can leave; `Done.port` must be one of them."""
+    on_lost: ClassVar[Literal["retry", "fail"]] = "retry"
+    """What to do when a worker died during an attempt: try again, or fail the step (an effect that must not repeat)."""
+    example: ClassVar[Mapping[str, Any]] = {}
+    """A config that works, shown in the catalogue; the conformance tests validate it."""
+
+    @abstractmethod
+    def run(self, config: ConfigT, context: Context) -> OutputT | Done | Awaitable[OutputT | Done]:
+        """Do the work of one attempt: `async def` runs on the event loop, plain `def` in a thread of its own."""
+
+
+def node_models(node: type[Node[Any, Any]]) -> tuple[type[BaseModel], Any]:
+    """Return the (config model, output type) that a node class was declared with.
+
+    Raises:
+        TypeError: when the class does not subclass `Node[Config, Output]`.
+    """
+    for base in getattr(node, "__orig_bases__", ()):
+        if get_origin(base) is Node:
+            config, output = get_args(base)
+            if isinstance(config, type) and issubclass(config, BaseModel):
+                return config, output
+    raise TypeError(
+        f"{node.__name__} must subclass Node[Config, Output], with a Pydantic model as Config"
+    )

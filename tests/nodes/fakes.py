@@ -1,0 +1,41 @@
+"""What node tests use in place of the engine: a context, and expressions made of Python functions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from app.engine.sdk import Expr, LogLevel
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class FakeContext:
+    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(trust_env=False))
+    run_id: str = "0190b0c8-0000-7000-8000-000000000001"
+    step_path: str = "fetch"
+    attempt: int = 1
+    idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
+    lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return NOW
+
+    def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
+        self.lines.append((message, level, data))
+
+
+@dataclass(frozen=True)
+class _Function:
+    function: Callable[[Mapping[str, Any]], Any]
+
+    def evaluate(self, local: Mapping[str, Any]) -> Any:
+        return self.function(local)
+
+
+def expression(function: Callable[[Mapping[str, Any]], Any]) -> Expr:
+    """Return a bound expression that calls `function` with the locals."""
+    return Expr(_Function(function))
