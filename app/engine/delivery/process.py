@@ -1,0 +1,144 @@
+"""A worker process, put together: an event loop that drives runs, an RQ worker that brings hints, and the duties."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from redis import Redis
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from app.core.clock import SyncedClock
+from app.core.config import Settings
+from app.core.errors import ConfigurationError
+from app.core.logging import get_logger
+from app.db.base import make_engine
+from app.engine.claims import Claims
+from app.engine.delivery.dispatch import Dispatcher, connect_redis
+from app.engine.delivery.rq_worker import HintConsumer
+from app.engine.duties.loop import DutyLoop
+from app.engine.duties.reaper import Reaper
+from app.engine.duties.renew_lease import RenewLease
+from app.engine.duties.sweep import Sweep
+from app.engine.egress.client import build_client
+from app.engine.egress.policy import build_policy
+from app.engine.journal import Journal
+from app.engine.lease import Lease
+from app.engine.orchestrator import Orchestrator, Workshop
+from app.engine.registry import load_catalogue
+from app.engine.slots import Slots
+from app.engine.watchdog import LoopWatchdog
+
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter while others want it: the default of 5 ms would be felt in every commit."""
+REAPS_PER_LEASE = 3
+POOL_SIZE = 8
+log = get_logger(__name__)
+
+
+class WorkerProcess:
+    """Everything that `python worker.py` runs. Build it on the event loop of the main thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.database_url is None or settings.redis_url is None:
+            raise ConfigurationError(
+                "DATABASE_URL and REDIS_URL must be set for a worker; `python3 main.py` starts servers of its own."
+            )
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._clock = SyncedClock()
+        self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
+        self._redis: Redis = connect_redis(settings.redis_url)
+        self._dispatcher = Dispatcher(self._redis)
+        self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
+        self._journal = Journal(self._engine, lambda: self._lease.worker_id)
+        catalogue = load_catalogue(settings.plugins_dir)
+        self._http = build_client(build_policy(settings.egress_allow))
+        self._slots = Slots(settings.runs_per_worker)
+        self._orchestrator = Orchestrator(
+            Workshop(
+                catalogue=catalogue,
+                claims=Claims(self._engine, catalogue, self._clock),
+                journal=self._journal,
+                lease=self._lease,
+                slots=self._slots,
+                http=self._http,
+                clock=self._clock,
+                max_output_bytes=settings.max_output_bytes,
+            ),
+            self._loop,
+        )
+        # Blocking reads of the queue wait longer than the time-out that suits writes.
+        self._hints = HintConsumer(
+            connect_redis(settings.redis_url, timeout_seconds=None), self._orchestrator.advance
+        )
+        self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
+        self._duties = [DutyLoop(duty) for duty in self._make_duties(settings.lease_seconds)]
+
+    async def run(self) -> None:
+        """Work until TERM or INT, then give everything back in order."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        stop = asyncio.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(name, stop.set)
+        self.begin()
+        log.info(
+            "worker_started", worker_id=self._lease.worker_id, runs=self._settings.runs_per_worker
+        )
+        await stop.wait()
+        await self.end()
+
+    def begin(self) -> None:
+        """Register, and start to take runs.
+
+        Raises:
+            ConfigurationError: the database does not answer, or is not migrated.
+        """
+        try:
+            self._lease.begin()
+        except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())
+            raise ConfigurationError(
+                f"The worker cannot register in the database ({reason}): is it migrated?"
+            ) from None
+        self._watchdog.start()
+        for duty in self._duties:
+            duty.start()
+        self._hints.start()
+
+    async def end(self) -> None:
+        """Stop taking runs, give back those in flight, and disconnect."""
+        log.info("worker_stopping", runs=self._orchestrator.in_flight)
+        drained = asyncio.create_task(self._orchestrator.drain(self._settings.shutdown_seconds))
+        await asyncio.to_thread(self._hints.stop)
+        await drained
+        for duty in self._duties:
+            await asyncio.to_thread(duty.stop)
+        await asyncio.to_thread(self._watchdog.stop)
+        await self._journal.close()
+        await self._http.aclose()
+        await asyncio.to_thread(self._lease.end)
+        self._engine.dispose()
+        log.info("worker_stopped")
+
+    def _make_duties(self, lease_seconds: float) -> tuple[RenewLease, Reaper, Sweep]:
+        def drop_all() -> None:
+            self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
+
+        return (
+            RenewLease(self._lease, lease_seconds, drop_all),
+            Reaper(
+                self._engine,
+                self._clock,
+                self._hand_on,
+                self._orchestrator.release_strays,
+                lease_seconds / REAPS_PER_LEASE,
+            ),
+            Sweep(self._engine, self._clock, self._hand_on),
+        )
+
+    def _hand_on(self, run_ids: Sequence[str]) -> None:
+        """Dispatch runs that a duty found; without Redis, take them ourselves (the queue is only the shorter way)."""
+        if not self._dispatcher.dispatch(run_ids):
+            self._orchestrator.advance(run_ids[: self._slots.free])

@@ -1,0 +1,118 @@
+"""An RQ worker in a thread: takes hints off the queue and passes their run ids on."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.timeouts import BaseDeathPenalty
+
+from app.core.logging import get_logger
+from app.engine.delivery.hints import QUEUE, HintJob
+
+DEQUEUE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 2.0
+log = get_logger(__name__)
+
+
+class _NoDeathPenalty(BaseDeathPenalty):
+    """Hints block while the process is at its limit, for as long as that takes; signals belong to the main thread."""
+
+    def setup_death_penalty(self) -> None:
+        """Do nothing."""
+
+    def cancel_death_penalty(self) -> None:
+        """Do nothing."""
+
+
+class _HintWorker(SimpleWorker):
+    """RQ's in-process worker, made to run in a thread: no signals, and a look at its stop flag between two blocks."""
+
+    death_penalty_class = _NoDeathPenalty
+    log_result_lifespan = False
+
+    def _install_signal_handlers(self) -> None:
+        """Leave signals to the main thread."""
+
+    def request_stop_soon(self) -> None:
+        """Stop after the current hint."""
+        self._stop_requested = True
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Return the next hint. RQ's own loop would look neither at its stop flag nor give up on a dead Redis."""
+        del timeout, max_idle_time
+        while not self._stop_requested:
+            self.heartbeat()
+            try:
+                found = self.queue_class.dequeue_any(
+                    self.queues,
+                    DEQUEUE_SECONDS,  # type: ignore[arg-type]  # Redis takes fractions of a second since 6.0
+                    connection=self.connection,
+                    job_class=self.job_class,
+                    serializer=self.serializer,
+                    death_penalty_class=self.death_penalty_class,
+                )
+            except DequeueTimeout:
+                continue
+            except RedisError as error:
+                log.warning("redis_does_not_answer", error=str(error))
+                break
+            if found is not None:
+                found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]  # RQ's own
+                return found
+        raise StopRequested
+
+
+class HintConsumer:
+    """Runs an RQ worker in a thread, and a new one whenever Redis took the last one down."""
+
+    def __init__(self, redis: Redis, advance: Callable[[Sequence[str]], int]) -> None:
+        self._redis = redis
+        self._job_class: type[Any] = type(
+            "BoundHintJob", (HintJob,), {"advance": staticmethod(advance)}
+        )
+        self._stopping = threading.Event()
+        self._worker: _HintWorker | None = None
+        self._thread = threading.Thread(target=self._consume, name="rq", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = DEQUEUE_SECONDS + 2.0) -> None:
+        """Take no more hints."""
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.request_stop_soon()
+        self._thread.join(timeout_seconds)
+
+    def _consume(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                self._work()
+                pause = FIRST_PAUSE_SECONDS
+            except RedisError as error:
+                log.warning("redis_does_not_answer", error=str(error), retry_in_seconds=pause)
+            except Exception:
+                log.exception("rq_worker_failed")
+            self._stopping.wait(pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    def _work(self) -> None:
+        queue = Queue(
+            QUEUE, connection=self._redis, serializer=JSONSerializer, job_class=self._job_class
+        )
+        self._worker = _HintWorker(
+            [queue], connection=self._redis, serializer=JSONSerializer, job_class=self._job_class
+        )
+        if not self._stopping.is_set():
+            self._worker.work(logging_level="WARNING")

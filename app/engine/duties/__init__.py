@@ -1,0 +1,1 @@
+"""Background duties: one file each, `run_once()` apart from the loop."""

@@ -1,0 +1,56 @@
+"""The loop that every background duty runs in, written once."""
+
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.core.logging import get_logger
+
+MAX_PAUSE_SECONDS = 5.0
+log = get_logger(__name__)
+
+
+class Duty(Protocol):
+    """Something that every worker does from time to time."""
+
+    name: str
+    interval_seconds: float
+
+    def run_once(self) -> Mapping[str, int]:
+        """Do it once; returns what was done, as counts."""
+        ...
+
+
+class DutyLoop:
+    """Runs a duty in a thread of its own until it is stopped. A failure is logged, and the duty tried again later."""
+
+    def __init__(self, duty: Duty) -> None:
+        self._duty = duty
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=f"duty-{duty.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Stop after the current round."""
+        self._stop.set()
+        self._thread.join(timeout_seconds)
+
+    def _loop(self) -> None:
+        pause = self._duty.interval_seconds
+        while not self._stop.wait(pause):
+            pause = self._round(pause)
+
+    def _round(self, pause: float) -> float:
+        try:
+            counts = self._duty.run_once()
+        except Exception as error:  # noqa: BLE001 - a duty must outlive whatever it meets
+            log.warning(
+                "duty_failed", duty=self._duty.name, error=f"{type(error).__name__}: {error}"
+            )
+            return min(pause * 2, MAX_PAUSE_SECONDS)
+        if any(counts.values()):
+            log.debug("duty_done", duty=self._duty.name, **counts)
+        return self._duty.interval_seconds

@@ -1,0 +1,75 @@
+"""A worker process's lease: what it may still write, and when it must stop starting things."""
+
+import os
+import socket
+import threading
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from app.core.clock import SyncedClock
+from app.core.ids import new_id
+from app.core.logging import get_logger
+from app.engine import store
+
+log = get_logger(__name__)
+
+
+class Lease:
+    """The row that says this process is alive. Renewed by a duty; read by everything that starts work.
+
+    `valid` is judged by the machine's monotonic clock from before the renewal was sent, so it never outlives the row.
+    """
+
+    def __init__(self, engine: Engine, clock: SyncedClock, seconds: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._seconds = seconds
+        self._worker_id = new_id()
+        self._valid_until = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def worker_id(self) -> str:
+        """Return the id under which runs are held; a new one after each lost lease."""
+        return self._worker_id
+
+    def valid(self) -> bool:
+        """Tell whether this process may start something new."""
+        return self._clock.monotonic() < self._valid_until
+
+    def begin(self) -> None:
+        """Register under a fresh id."""
+        with self._lock:
+            worker_id, asked = new_id(), self._clock.monotonic()
+            with self._engine.begin() as connection:
+                self._clock.sync(store.database_now(connection))
+                store.INSERT_WORKER.run(
+                    connection,
+                    id=worker_id,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    now=self._clock.now(),
+                    until=self._until(),
+                )
+            self._worker_id, self._valid_until = worker_id, asked + self._seconds
+
+    def renew(self) -> bool:
+        """Push the expiry ahead. Returns False when the lease was lost: others may hold our runs by now."""
+        with self._lock:
+            asked = self._clock.monotonic()
+            with self._engine.begin() as connection:
+                self._clock.sync(store.database_now(connection))
+                kept = store.RENEW_LEASE.run(connection, id=self._worker_id, until=self._until())
+            if kept:
+                self._valid_until = asked + self._seconds
+            return bool(kept)
+
+    def end(self) -> None:
+        """Give the lease up, so that what is still held is taken over at once."""
+        with self._lock, self._engine.begin() as connection:
+            self._valid_until = 0.0
+            store.DELETE_WORKER.run(connection, id=self._worker_id)
+
+    def _until(self) -> object:
+        return self._clock.now() + timedelta(seconds=self._seconds)

@@ -1,0 +1,1 @@
+"""What happens next. Pure: values in, values out."""

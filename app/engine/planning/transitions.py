@@ -1,0 +1,146 @@
+"""How a step's state changes: begun, skipped, settled by an outcome, lost with its worker, cancelled with its run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from app.core.statuses import AttemptStatus
+from app.engine.language.plan import RetryPolicy
+from app.engine.planning.record import WORKER_LOST, StepState
+
+MAX_LOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """An attempt's good end: its output (a JSON value) and the port whose edges are taken (None: none)."""
+
+    output: Any
+    port: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt's bad end, as data. `again` says whether the step's retry policy may try once more."""
+
+    code: str
+    message: str
+    again: bool = True
+    after_seconds: float | None = None
+    timed_out: bool = False
+    data: Any = None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """Return what is stored."""
+        stored = {"code": self.code, "message": self.message}
+        return stored if self.data is None else {**stored, "data": self.data}
+
+
+Outcome = Succeeded | Failed
+
+
+def begin(
+    path: str, node_type: str, seq: int, now: datetime, before: StepState | None
+) -> StepState:
+    """Return the state of a step whose next attempt starts now."""
+    if before is not None:
+        attempt, failures, lost = before.attempt + 1, before.failures, before.lost
+    else:
+        attempt, failures, lost = 1, 0, 0
+    return StepState(
+        path,
+        node_type,
+        AttemptStatus.RUNNING,
+        attempt,
+        seq,
+        started_at=now,
+        failures=failures,
+        lost=lost,
+    )
+
+
+def skip(path: str, node_type: str, seq: int, now: datetime) -> StepState:
+    """Return the state of a step that is never tried."""
+    return StepState(path, node_type, AttemptStatus.SKIPPED, 0, seq, finished_at=now)
+
+
+def settle(
+    state: StepState,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    now: datetime,
+    random: Callable[[], float],
+) -> StepState:
+    """Return the state after an attempt ended: done, to be tried again at `retry_at`, or failed for good."""
+    if isinstance(outcome, Succeeded):
+        return replace(
+            state,
+            status=AttemptStatus.SUCCEEDED,
+            output=outcome.output,
+            port=outcome.port,
+            finished_at=now,
+        )
+    failures = state.failures + 1
+    delay = retry_delay(policy, failures, outcome.after_seconds, random) if outcome.again else None
+    return replace(
+        state,
+        status=AttemptStatus.TIMED_OUT if outcome.timed_out else AttemptStatus.FAILED,
+        error=outcome.error,
+        failures=failures,
+        retry_at=None if delay is None else now + timedelta(seconds=delay),
+        finished_at=now,
+    )
+
+
+def retry_delay(
+    policy: RetryPolicy, failures: int, after_seconds: float | None, random: Callable[[], float]
+) -> float | None:
+    """Return the seconds until the next attempt, or None when the policy allows no more.
+
+    Exponential: initial x multiplier^(failures-1), at most the maximum, plus up to `jitter` of itself. A server's
+    Retry-After (`after_seconds`) only makes it longer.
+    """
+    if failures >= policy.max_attempts:
+        return None
+    exponent = min(failures - 1, 1000)
+    try:
+        grown = policy.initial_delay_seconds * policy.multiplier**exponent
+    except OverflowError:
+        grown = policy.max_delay_seconds
+    delay = min(grown, policy.max_delay_seconds) * (1 + policy.jitter * random())
+    return max(delay, after_seconds or 0.0)
+
+
+def lose(state: StepState, on_lost: Literal["retry", "fail"], now: datetime) -> StepState:
+    """Return the state of a step whose worker died during the attempt: tried again at once, or failed.
+
+    Losing a worker is not the step's failure, so it consumes no attempt of the retry policy; but three losses of one
+    step look like the step's doing, and fail it.
+    """
+    lost = state.lost + 1
+    error: Mapping[str, Any] = {
+        "code": WORKER_LOST,
+        "message": "The worker died during this attempt; whether its effect took place is unknown.",
+    }
+    again = on_lost == "retry" and lost < MAX_LOST_ATTEMPTS
+    return replace(
+        state,
+        status=AttemptStatus.LOST,
+        error=error,
+        lost=lost,
+        retry_at=now if again else None,
+        finished_at=now,
+    )
+
+
+def interrupt(state: StepState, now: datetime) -> StepState:
+    """Return the state of a step whose worker is shutting down: tried again at once by the next one, not counted."""
+    error = {"code": "worker_stopped", "message": "The worker was stopped during this attempt."}
+    return replace(state, status=AttemptStatus.LOST, error=error, retry_at=now, finished_at=now)
+
+
+def cancel(state: StepState, now: datetime) -> StepState:
+    """Return the state of a step that was interrupted because its run is over."""
+    return replace(state, status=AttemptStatus.CANCELLED, finished_at=now)

@@ -1,0 +1,265 @@
+"""All SQL of the engine's concurrency: accept, claim, fence, checkpoint, release, lease, reap. Read it on two screens.
+
+Every function runs inside the caller's transaction. Times come from the caller's clock, which follows the database's.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Row, String
+
+from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
+from app.db.statement import Statement
+from app.db.types import Id, Json, Status, UtcDateTime
+
+RUN_COLUMNS = {
+    "id": Id(),
+    "owner_id": Id(),
+    "workflow_id": Id(),
+    "version_id": Id(),
+    "version": Integer(),
+    "trigger_kind": Status(TriggerKind),
+    "input": Json,
+    "epoch": Integer(),
+    "started_at": UtcDateTime(),
+}
+# In the order of the fields of `planning.record.StepState`, behind the run.
+STEP_COLUMNS = {
+    "run_id": Id(),
+    "path": String(),
+    "type": String(),
+    "status": Status(AttemptStatus),
+    "attempt": Integer(),
+    "seq": Integer(),
+    "port": String(),
+    "output": Json,
+    "error": Json,
+    "retry_at": UtcDateTime(),
+    "started_at": UtcDateTime(),
+    "finished_at": UtcDateTime(),
+}
+
+# Accept runs: a key that its workflow has seen already inserts nothing.
+INSERT_RUNS = Statement(
+    """
+    INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
+                      epoch, wake_at, created_at)
+    SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
+           0, wake_at, created_at
+    FROM {rows} WHERE true
+    ON CONFLICT DO NOTHING
+    RETURNING id
+    """,
+    rows={
+        "id": "uuid",
+        "owner_id": "uuid",
+        "workflow_id": "uuid",
+        "version_id": "uuid",
+        "version": "integer",
+        "trigger_kind": "text",
+        "input": "json",
+        "idempotency_key": "text",
+        "wake_at": "timestamptz",
+        "created_at": "timestamptz",
+    },
+    returns={"id": Id()},
+)
+# Find the runs that hold the keys of those not inserted.
+FIND_BY_KEY = Statement(
+    """
+    SELECT r.id, r.workflow_id, r.idempotency_key, r.status FROM runs r JOIN {rows}
+    ON r.workflow_id = v.workflow_id AND r.idempotency_key = v.idempotency_key
+    """,
+    rows={"workflow_id": "uuid", "idempotency_key": "text"},
+    returns={
+        "id": Id(),
+        "workflow_id": Id(),
+        "idempotency_key": String(),
+        "status": Status(RunStatus),
+    },
+)
+# Claim by compare-and-set: only what nobody holds, only for a worker whose lease stands; the epoch fences the last owner.
+CLAIM = Statement(
+    """
+    UPDATE runs SET status = 'running', worker_id = :worker_id, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
+                    started_at = COALESCE(started_at, :now)
+    WHERE id IN (SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) AND worker_id IS NULL AND status = 'queued'
+                 {skip_locked})
+      AND EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker_id AND workers.lease_expires_at > :now)
+    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, started_at
+    """,
+    rows={"id": "uuid"},
+    takes={"worker_id": Id(), "now": UtcDateTime()},
+    returns=RUN_COLUMNS,
+)
+# Load what is recorded of runs that were begun before.
+LOAD_STEPS = Statement(
+    """
+    SELECT s.run_id, s.path, s.type, s.status, s.attempt, s.seq, s.port, s.output, s.error, s.retry_at, s.started_at,
+           s.finished_at
+    FROM steps s JOIN {rows} ON s.run_id = v.id
+    """,
+    rows={"id": "uuid"},
+    returns=STEP_COLUMNS,
+)
+# Load the definitions of versions that this process has not seen yet.
+LOAD_VERSIONS = Statement(
+    """
+    SELECT versions.id, versions.definition, w.name FROM workflow_versions versions
+    JOIN {rows} ON versions.id = v.id JOIN workflows w ON w.id = versions.workflow_id
+    """,
+    rows={"id": "uuid"},
+    returns={"id": Id(), "definition": Json, "name": String()},
+)
+# Fence: of the runs to be written, those that this worker still holds in this epoch; locked until the commit.
+FENCE = Statement(
+    """
+    SELECT r.id FROM runs r WHERE r.worker_id = :worker_id AND r.status = 'running'
+      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) {for_update}
+    """,
+    rows={"id": "uuid", "epoch": "integer"},
+    takes={"worker_id": Id()},
+    returns={"id": Id()},
+)
+# Checkpoint: record attempts that start, and the end of those that ran. A result that is recorded never changes.
+UPSERT_STEPS = Statement(
+    """
+    INSERT INTO steps (run_id, path, attempt, seq, type, status, port, output, error, retry_at, started_at, finished_at)
+    SELECT run_id, path, attempt, seq, type, status, port, output, error, retry_at, started_at, finished_at
+    FROM {rows} WHERE true
+    ON CONFLICT (run_id, path, attempt) DO UPDATE
+    SET status = excluded.status, port = excluded.port, output = excluded.output, error = excluded.error,
+        retry_at = excluded.retry_at, finished_at = excluded.finished_at
+    WHERE steps.status = 'running'
+    """,
+    rows={
+        "run_id": "uuid",
+        "path": "text",
+        "attempt": "integer",
+        "seq": "integer",
+        "type": "text",
+        "status": "text",
+        "port": "text",
+        "output": "json",
+        "error": "json",
+        "retry_at": "timestamptz",
+        "started_at": "timestamptz",
+        "finished_at": "timestamptz",
+    },
+)
+# Keep the lines that attempts wrote, with their result.
+INSERT_LOGS = Statement(
+    """
+    INSERT INTO run_logs (run_id, path, attempt, line, level, message, data, at)
+    SELECT run_id, path, attempt, line, level, message, data, at FROM {rows} WHERE true
+    ON CONFLICT DO NOTHING
+    """,
+    rows={
+        "run_id": "uuid",
+        "path": "text",
+        "attempt": "integer",
+        "line": "integer",
+        "level": "text",
+        "message": "text",
+        "data": "json",
+        "at": "timestamptz",
+    },
+)
+# End, park or give back runs: they leave this worker in the transaction of their last checkpoint.
+LEAVE = Statement(
+    """
+    UPDATE runs SET status = v.status, output = v.output, error = v.error, waiting_for = v.waiting_for,
+                    wake_at = v.wake_at, finished_at = v.finished_at, worker_id = NULL
+    FROM {rows} WHERE runs.id = v.id
+    """,
+    rows={
+        "id": "uuid",
+        "status": "text",
+        "output": "json",
+        "error": "json",
+        "waiting_for": "json",
+        "wake_at": "timestamptz",
+        "finished_at": "timestamptz",
+    },
+)
+# Sweep: what is due and unclaimed; its next chance comes at `:again`, so that a lost hint costs no more than that.
+TAKE_DUE = Statement(
+    """
+    UPDATE runs SET status = 'queued', waiting_for = NULL, wake_at = :again
+    WHERE id IN (SELECT id FROM runs WHERE worker_id IS NULL AND wake_at IS NOT NULL AND wake_at <= :now
+                 ORDER BY wake_at LIMIT :batch {skip_locked})
+    RETURNING id
+    """,
+    takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
+    returns={"id": Id()},
+)
+# A worker's lease: begun, renewed as long as nobody has reaped it (the row is gone then), and given up.
+INSERT_WORKER = Statement(
+    "INSERT INTO workers (id, host, pid, started_at, lease_expires_at) VALUES (:id, :host, :pid, :now, :until)",
+    takes={
+        "id": Id(),
+        "host": String(),
+        "pid": Integer(),
+        "now": UtcDateTime(),
+        "until": UtcDateTime(),
+    },
+)
+RENEW_LEASE = Statement(
+    "UPDATE workers SET lease_expires_at = :until WHERE id = :id RETURNING id",
+    takes={"id": Id(), "until": UtcDateTime()},
+    returns={"id": Id()},
+)
+DELETE_WORKER = Statement("DELETE FROM workers WHERE id = :id", takes={"id": Id()})
+# Reap: forget workers whose lease ran out, then take every run whose worker is not there.
+DELETE_DEAD_WORKERS = Statement(
+    "DELETE FROM workers WHERE lease_expires_at <= :now RETURNING id, host, pid",
+    takes={"now": UtcDateTime()},
+    returns={"id": Id(), "host": String(), "pid": Integer()},
+)
+RELEASE_ORPHANS = Statement(
+    """
+    UPDATE runs SET status = 'queued', worker_id = NULL, wake_at = :again
+    WHERE id IN (SELECT id FROM runs WHERE worker_id IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = runs.worker_id)
+                 LIMIT :batch {skip_locked})
+    RETURNING id
+    """,
+    takes={"again": UtcDateTime(), "batch": Integer()},
+    returns={"id": Id()},
+)
+# Give back what is this worker's by the database but not in its hands: a claim was committed, its answer lost.
+RELEASE_STRAYS = Statement(
+    """
+    UPDATE runs SET status = 'queued', worker_id = NULL, wake_at = :again
+    WHERE worker_id = :worker_id AND id NOT IN (SELECT id FROM {rows}) RETURNING id
+    """,
+    rows={"id": "uuid"},
+    takes={"worker_id": Id(), "again": UtcDateTime()},
+    returns={"id": Id()},
+)
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return the database's clock."""
+    sql = (
+        "SELECT clock_timestamp() AS now"
+        if connection.dialect.name == "postgresql"
+        else "SELECT strftime('%Y-%m-%d %H:%M:%f000', 'now') AS now"
+    )
+    now: datetime = Statement(sql, returns={"now": UtcDateTime()}).run(connection)[0][0]
+    return now
+
+
+def fence(connection: Connection, worker_id: str, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the ids of the runs in `rows` (id, epoch) that the worker still holds."""
+    return {row.id for row in FENCE.run(connection, rows, worker_id=worker_id)}
+
+
+def claim(
+    connection: Connection, worker_id: str, run_ids: Sequence[str], now: datetime
+) -> Sequence[Row[Any]]:
+    """Take those of the runs that are queued and unclaimed; returns their rows, with the new epoch."""
+    return CLAIM.run(
+        connection, [{"id": run_id} for run_id in run_ids], worker_id=worker_id, now=now
+    )

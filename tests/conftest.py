@@ -1,0 +1,132 @@
+"""Real servers for the tests: one embedded Postgres and Redis for the whole session, cloned and emptied per test."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+from redis import Redis
+from sqlalchemy.engine import make_url
+
+from app.core.ids import new_id
+from app.db.migrate import upgrade
+from app.embedded.postgres import EmbeddedPostgres
+from app.embedded.redis import EmbeddedRedis
+
+TEMPLATE = "automateos_template"
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the session's servers listen, and a migrated SQLite file to copy."""
+
+    postgres: str
+    redis: str
+    sqlite: str
+
+
+class _Session:
+    """Starts the servers in the process that owns the session, and stops them at its end."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="automateos-tests-"))
+        self.folder.chmod(0o711)
+        self.postgres = EmbeddedPostgres(self.folder / "postgres", options=FAST)
+        self.redis = EmbeddedRedis(self.folder / "redis")
+        url = self.postgres.start()
+        sqlite = self.folder / "template.db"
+        template = make_url(url).set(database=TEMPLATE).render_as_string(hide_password=False)
+        _administer(url, f'CREATE DATABASE "{TEMPLATE}"')
+        upgrade(template)
+        upgrade(f"sqlite:///{sqlite}")
+        self.servers = Servers(url, self.redis.start(), str(sqlite))
+
+    def stop(self) -> None:
+        self.redis.stop()
+        self.postgres.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_SESSION = pytest.StashKey[_Session]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_SESSION] = _Session()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    started = session.config.stash.get(_SESSION, None)
+    if started is not None:
+        started.stop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    servers = node.config.stash[_SESSION].servers
+    node.workerinput.update(postgres=servers.postgres, redis=servers.redis, sqlite=servers.sqlite)
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    given = getattr(request.config, "workerinput", None)
+    if given is None:
+        return request.config.stash[_SESSION].servers
+    return Servers(given["postgres"], given["redis"], given["sqlite"])
+
+
+@pytest.fixture
+def postgres_url(servers: Servers) -> Iterator[str]:
+    """A migrated, empty Postgres database of the test's own."""
+    name = f"test_{new_id().replace('-', '')}"
+    _administer(
+        servers.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy'
+    )
+    yield make_url(servers.postgres).set(database=name).render_as_string(hide_password=False)
+    _administer(servers.postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def sqlite_url(servers: Servers, tmp_path: Path) -> str:
+    """A migrated, empty SQLite file of the test's own."""
+    path = tmp_path / "test.db"
+    shutil.copy(servers.sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Both databases, one after the other."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def redis_url(servers: Servers, worker_id: str) -> str:
+    """An empty Redis database, one per test process."""
+    number = int(worker_id.removeprefix("gw")) + 1 if worker_id != "master" else 0
+    url = servers.redis.partition("?")[0] + f"?db={number}"
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+    return url
+
+
+def _administer(url: str, sql: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    finally:
+        connection.close()

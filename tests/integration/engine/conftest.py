@@ -1,0 +1,65 @@
+"""A platform without HTTP: a real database, Redis, a trigger desk, and a worker on the test's own loop."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlmodel import Session
+
+from app.core.clock import SystemClock
+from app.core.config import Settings
+from app.core.ids import new_id
+from app.core.statuses import Role
+from app.db.base import make_engine
+from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
+from app.engine.delivery.process import WorkerProcess
+from app.engine.registry import load_catalogue
+from app.models import User
+from app.services.triggers import TriggerDesk
+from tests.integration.engine.world import KEY, World
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        redis_url=redis_url,
+        egress_allow=("127.0.0.0/8",),
+        lease_seconds=2,
+        shutdown_seconds=2,
+    )
+
+
+@pytest.fixture
+async def world(settings: Settings) -> AsyncIterator[World]:
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    engine = make_engine(settings.database_url)
+    redis = connect_redis(settings.redis_url)
+    dispatch = BackgroundDispatch(Dispatcher(redis))
+    desk = TriggerDesk(engine, load_catalogue(settings.plugins_dir), KEY, SystemClock(), dispatch)
+    owner_id = new_id()
+    with Session(engine) as session:
+        session.add(
+            User(
+                id=owner_id,
+                email="owner@example.com",
+                password_hash="",
+                role=Role.ADMIN,
+                created_at=SystemClock().now(),
+            )
+        )
+        session.commit()
+    yield World(engine, desk, owner_id, settings)
+    await desk.close()
+    await dispatch.close()
+    redis.close()
+    engine.dispose()
+
+
+@pytest.fixture
+async def worker(world: World) -> AsyncIterator[WorkerProcess]:
+    process = WorkerProcess(world.settings)
+    process.begin()
+    yield process
+    await process.end()
