@@ -1,0 +1,27 @@
+"""`up`: everything on this machine, until Ctrl-C."""
+
+from contextlib import suppress
+
+import typer
+
+from app.core.config import load_settings
+from app.embedded.platform import run_platform
+from app.embedded.programs import own_programs
+
+app = typer.Typer()
+
+
+@app.command()
+def up() -> None:
+    """Start Postgres, Redis, the API and the workers here, until Ctrl-C.
+
+    A second Ctrl-C hastens. What dies is started again. Settings: .env.example.
+    """
+    settings = load_settings()
+    run_platform(settings, own_programs(settings), _say)
+
+
+def _say(text: str) -> None:
+    """Print a line; a terminal that went away must not end the platform."""
+    with suppress(OSError):
+        typer.echo(text)

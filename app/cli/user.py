@@ -1,0 +1,88 @@
+"""`user`: make accounts, list them, change roles; also while registration is closed."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from app.core.clock import SystemClock
+from app.core.config import load_settings
+from app.core.errors import ConfigurationError, InvalidInput
+from app.core.statuses import Role
+from app.db.base import make_engine
+from app.db.migrate import unreachable
+from app.schemas.auth import Registration
+from app.services import users
+
+app = typer.Typer(help="Accounts.", no_args_is_help=True)
+EmailArgument = Annotated[str, typer.Argument(help="The address to log in with.")]
+
+
+@app.command()
+def create(
+    email: EmailArgument,
+    role: Annotated[Role | None, typer.Option(help="Unset: admin for the first one.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+) -> None:
+    """Make an account; the password is asked for."""
+    form = _checked(email, _read_password(from_stdin=password_stdin))
+    with _database() as engine:
+        user = users.register(engine, form.email, form.password, SystemClock().now(), role)
+    typer.echo(f"{user.email} is {user.role} now.")
+
+
+@app.command("list")
+def list_all() -> None:
+    """Show all accounts, oldest first."""
+    with _database() as engine:
+        for user in users.list_users(engine):
+            typer.echo(f"{user.role:<8}{user.created_at:%Y-%m-%d %H:%M}Z  {user.email}")
+
+
+@app.command("role")
+def change_role(
+    email: EmailArgument, role: Annotated[Role, typer.Argument(help="admin or member")]
+) -> None:
+    """Give an account another role."""
+    with _database() as engine:
+        user = users.set_role(engine, email.strip().lower(), role)
+    typer.echo(f"{user.email} is {user.role} now.")
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return asked
+
+
+def _checked(email: str, password: str) -> Registration:
+    try:
+        return Registration(email=email, password=password)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        name = str(fault["loc"][0]).capitalize()
+        raise InvalidInput(f"{name}: {fault['msg'].removeprefix('Value error, ')}") from None
+
+
+@contextmanager
+def _database() -> Iterator[Engine]:
+    url = load_settings().database_url
+    if url is None:
+        raise ConfigurationError(
+            "DATABASE_URL is not set: set it to the database that the API uses."
+        )
+    engine = make_engine(url)
+    try:
+        yield engine
+    except OperationalError as error:
+        raise ConfigurationError(unreachable(error)) from None
+    finally:
+        engine.dispose()

@@ -1,0 +1,18 @@
+"""Waiting for a condition, with a deadline."""
+
+import threading
+import time
+from collections.abc import Callable
+
+POLL_SECONDS = 0.01
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the condition holds; tell whether it did in time."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        pause.wait(POLL_SECONDS)
+    return True

@@ -1,0 +1,30 @@
+"""The entry of everything: `python3 main.py [COMMAND]` needs nothing but Python; `uvicorn main:app` is the API alone.
+
+`python3 main.py` alone is `up`: Postgres, Redis, API and workers on this machine, until Ctrl-C. It works from any
+folder: `.env` and relative settings such as DATA_DIR are read from the folder that holds this file.
+"""
+
+import os
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever has an older Python must hear it in a sentence
+    sys.exit(
+        f"AutomateOS needs Python 3.11 or newer, and this is {sys.version_info[0]}.{sys.version_info[1]}: "
+        "start it with a newer one, such as `python3.12 main.py`."
+    )
+if __name__ == "__main__":
+    if os.name != "posix":
+        sys.exit("AutomateOS runs on Linux and macOS: on Windows, start it inside WSL.")
+
+    from app.bootstrap import main
+
+    main(sys.argv[1:])
+else:
+    from app.api.application import create_app
+    from app.core.config import load_settings
+    from app.core.errors import ConfigurationError
+
+    try:
+        app = create_app(load_settings())
+    except ConfigurationError as error:
+        sys.exit(error.detail)
