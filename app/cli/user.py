@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import typer
@@ -15,7 +15,8 @@ from app.core.config import load_settings
 from app.core.errors import ConfigurationError, InvalidInput
 from app.core.statuses import Role
 from app.db.base import make_engine
-from app.db.migrate import unreachable
+from app.db.migrate import unreachable, upgrade
+from app.embedded.servers import servers_for
 from app.schemas.auth import Registration
 from app.services import users
 
@@ -74,15 +75,17 @@ def _checked(email: str, password: str) -> Registration:
 
 @contextmanager
 def _database() -> Iterator[Engine]:
-    url = load_settings().database_url
-    if url is None:
-        raise ConfigurationError(
-            "DATABASE_URL is not set: set it to the database that the API uses."
-        )
-    engine = make_engine(url)
-    try:
-        yield engine
-    except OperationalError as error:
-        raise ConfigurationError(unreachable(error)) from None
-    finally:
-        engine.dispose()
+    """Yield the database of the settings, or the embedded one, with its schema up to date."""
+    with ExitStack() as servers:
+        settings = load_settings()
+        if settings.database_url is None:
+            settings = servers.enter_context(servers_for(settings))
+        url = str(settings.database_url)
+        upgrade(url)
+        engine = make_engine(url)
+        try:
+            yield engine
+        except OperationalError as error:
+            raise ConfigurationError(unreachable(error)) from None
+        finally:
+            engine.dispose()

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         default=None,
-        description="How the outside reaches the API, used in webhook_url. Unset: http://HOST:PORT.",
+        description="How the outside reaches the API, used in webhook_url. Unset: as the request came in.",
     )
     access_token_minutes: int = Field(
         default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."

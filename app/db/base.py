@@ -45,7 +45,12 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
         ConfigurationError: when it is no address of a database that is supported.
     """
     url = database_url(text)
-    options: dict[str, Any] = {"json_serializer": _dumps, "json_deserializer": orjson.loads}
+    # Parameters hold users' data and password hashes: they have no place in the text of an exception.
+    options: dict[str, Any] = {
+        "json_serializer": _dumps,
+        "json_deserializer": orjson.loads,
+        "hide_parameters": True,
+    }
     if url.get_backend_name() == "sqlite":
         if sqlite3.sqlite_version_info < SQLITE_VERSION:
             raise ConfigurationError(

@@ -1,0 +1,47 @@
+"""The application: routes, limits and error handling. What has a connection is made when the server starts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.api import docs, health
+from app.api.container import Assemble, assemble
+from app.api.errors import install_error_handlers
+from app.api.middleware import LastResort, RequestGuard, SecurityHeaders
+from app.api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, install_openapi
+from app.api.v1 import api
+from app.api.v1.endpoints.triggers import WEBHOOK_PATH, trigger_webhook
+from app.core.config import Settings
+
+
+def create_app(settings: Settings, assemble: Assemble = assemble) -> FastAPI:
+    """Return the application; `assemble` makes what it is served with, once the server starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with assemble(settings) as container:
+            app.state.container = container
+            yield
+
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.add_route(WEBHOOK_PATH, trigger_webhook, ["POST"], include_in_schema=False)
+    app.include_router(api.router)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    # Added last, met first: headers, then the last resort, then the limits.
+    app.add_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(LastResort)
+    app.add_middleware(SecurityHeaders)
+    install_error_handlers(app)
+    install_openapi(app)
+    return app

@@ -1,0 +1,69 @@
+"""What requests are served with, made when the server starts and closed when it stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+from sqlalchemy import Engine
+from starlette.requests import HTTPConnection
+
+from app.core.clock import Clock, SystemClock
+from app.core.config import Settings, require_secret_key
+from app.core.errors import ConfigurationError
+from app.db.base import make_engine
+from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
+from app.engine.registry import Catalogue, load_catalogue
+from app.services.throttle import LoginThrottle
+from app.services.triggers import TriggerDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Everything that a request may need."""
+
+    settings: Settings
+    key: str
+    engine: Engine
+    clock: Clock
+    catalogue: Catalogue
+    throttle: LoginThrottle
+    triggers: TriggerDesk
+    redis: Redis
+
+
+Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]
+
+
+@asynccontextmanager
+async def assemble(settings: Settings) -> AsyncIterator[Container]:
+    """Connect to what the settings name; disconnect at the end.
+
+    Raises:
+        ConfigurationError: a setting is missing or does not hold.
+    """
+    if settings.database_url is None or settings.redis_url is None:
+        missing = "DATABASE_URL" if settings.database_url is None else "REDIS_URL"
+        raise ConfigurationError(
+            f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
+        )
+    key, clock = require_secret_key(settings), SystemClock()
+    engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
+    catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
+    dispatch = BackgroundDispatch(Dispatcher(redis))
+    desk = TriggerDesk(engine, catalogue, key, clock, dispatch)
+    throttle = LoginThrottle(settings.redis_url, clock)
+    try:
+        yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis)
+    finally:
+        await desk.close()
+        await dispatch.close()
+        redis.close()
+        engine.dispose()
+
+
+def container_of(connection: HTTPConnection) -> Container:
+    """Return the container of the application that serves this request."""
+    container: Container = connection.app.state.container
+    return container

@@ -1,0 +1,96 @@
+"""Register, log in, and end sessions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import OAuth2PasswordRequestForm
+
+from app.api.body import GuardedRoute
+from app.api.container import Container
+from app.api.deps import CurrentUser, Services
+from app.api.openapi import BODY_PROBLEMS, problems
+from app.core.errors import PermissionDenied
+from app.core.json_guard import check_json
+from app.core.security.tokens import issue_token
+from app.models import User
+from app.schemas.auth import (
+    MAX_EMAIL_CHARACTERS,
+    AccessToken,
+    PasswordChange,
+    Registration,
+    UserForm,
+)
+from app.services import users
+
+router = APIRouter(tags=["Account"], route_class=GuardedRoute)
+
+
+@router.post(
+    "/register",
+    status_code=201,
+    summary="Make an account",
+    responses=problems(403, 409, *BODY_PROBLEMS),
+)
+def register(form: Registration, container: Services) -> UserForm:
+    """Make an account to log in with. The first one becomes `admin`, later ones `member`.
+
+    The operator can close registration (403); accounts are then made with `python3 main.py user create`.
+    """
+    if container.settings.registration == "closed":
+        raise PermissionDenied("Registration is closed: ask the operator for an account.")
+    user = users.register(container.engine, form.email, form.password, container.clock.now())
+    return _form_of(user)
+
+
+@router.post(
+    "/login",
+    summary="Get an access token",
+    responses=problems(401, 429, *BODY_PROBLEMS),
+)
+def login(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, container: Services
+) -> AccessToken:
+    """Send `username` (the e-mail address) and `password` as a form; the token goes along as `Authorization: Bearer …`.
+
+    Five failures in a minute for one account, or twenty from one address, are answered with 429.
+    """
+    address = request.client.host if request.client else "unknown"
+    check_json([form.username, form.password])
+    email = form.username.strip().lower()[:MAX_EMAIL_CHARACTERS]
+    user = users.log_in(container.engine, container.throttle, email, form.password, address)
+    return _token_for(container, user)
+
+
+@router.get("/me", summary="Who am I?", responses=problems(401))
+def me(user: CurrentUser) -> UserForm:
+    """Return the account that the token stands for."""
+    return _form_of(user)
+
+
+@router.post(
+    "/me/password",
+    summary="Change my password",
+    responses=problems(401, 409, *BODY_PROBLEMS),
+)
+def change_password(form: PasswordChange, user: CurrentUser, container: Services) -> AccessToken:
+    """Set another password. All older tokens end; the answer holds a new one."""
+    changed = users.change_password(
+        container.engine, user, form.current_password, form.new_password
+    )
+    return _token_for(container, changed)
+
+
+@router.post("/me/sessions/revoke", summary="End all my sessions", responses=problems(401, 409))
+def revoke_sessions(user: CurrentUser, container: Services) -> AccessToken:
+    """End all older tokens, wherever they are; the answer holds a new one."""
+    return _token_for(container, users.revoke_sessions(container.engine, user))
+
+
+def _form_of(user: User) -> UserForm:
+    return UserForm(id=user.id, email=user.email, role=user.role, created_at=user.created_at)
+
+
+def _token_for(container: Container, user: User) -> AccessToken:
+    minutes = container.settings.access_token_minutes
+    token = issue_token(container.key, user.id, user.token_version, container.clock.now(), minutes)
+    return AccessToken(access_token=token, expires_in=minutes * 60)

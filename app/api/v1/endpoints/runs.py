@@ -1,0 +1,101 @@
+"""What happened: run history, steps, attempts and logs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from app.api.body import GuardedRoute
+from app.api.deps import Cursor, Limit, RunId, UserRuns, WorkflowId, current_user
+from app.api.openapi import problems
+from app.core.statuses import RunStatus, TriggerKind
+from app.schemas.common import ObjectId, Page
+from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary
+from app.services.pages import DEFAULT_LIMIT
+from app.services.runs import LogFilter, RunFilter
+
+MAX_LOG_LINES = 1000
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
+StatusFilter = Annotated[RunStatus | None, Query(description="Only runs that stand here.")]
+
+
+async def run_filter(
+    workflow_id: Annotated[ObjectId | None, Query(description="Only runs of this one.")] = None,
+    status: StatusFilter = None,
+    trigger: Annotated[TriggerKind | None, Query(description="Only runs started so.")] = None,
+    since: Annotated[
+        AwareDatetime | None,
+        Query(
+            description="Only runs accepted at this time or later.",
+            examples=["2026-11-01T00:00:00Z"],
+        ),
+    ] = None,
+) -> RunFilter:
+    """Return which runs the caller wants."""
+    return RunFilter(workflow_id, status, trigger, since)
+
+
+async def log_filter(
+    step: Annotated[str | None, Query(description="Only lines of the step with this path.")] = None,
+    level: Annotated[LogLevel, Query(description="Only lines of at least this level.")] = "debug",
+) -> LogFilter:
+    """Return which lines the caller wants."""
+    return LogFilter(step, level)
+
+
+@router.get(
+    "/workflows/{workflow_id}/runs",
+    summary="Run history of a workflow",
+    responses=problems(401, 404, 422),
+)
+def list_workflow_runs(
+    workflow_id: WorkflowId,
+    runs: UserRuns,
+    status: StatusFilter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[RunSummary]:
+    """Return a workflow's runs, newest first; `?limit=1` is the latest. `GET /runs/{run_id}` tells of each step."""
+    found, next_cursor = runs.list_of(workflow_id, status, limit, cursor)
+    return Page(items=list(found), next_cursor=next_cursor)
+
+
+@router.get("/runs", summary="Run history", responses=problems(401, 422))
+def list_runs(
+    runs: UserRuns,
+    wanted: Annotated[RunFilter, Depends(run_filter)],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[RunSummary]:
+    """Return my runs, newest first, also those of deleted workflows."""
+    found, next_cursor = runs.list(wanted, limit, cursor)
+    return Page(items=list(found), next_cursor=next_cursor)
+
+
+@router.get("/runs/{run_id}", summary="Read a run", responses=problems(401, 404))
+def read_run(run_id: RunId, runs: UserRuns) -> RunForm:
+    """Return a run with its input, its output, and what became of each step so far."""
+    return runs.get(run_id)
+
+
+@router.get(
+    "/runs/{run_id}/steps/{path}/attempts",
+    summary="Attempts at a step",
+    responses=problems(401, 404),
+)
+def list_attempts(run_id: RunId, path: str, runs: UserRuns) -> Page[AttemptForm]:
+    """Return every attempt at one step, first one first: when, how it ended, and why it failed."""
+    return Page(items=list(runs.attempts(run_id, path)), next_cursor=None)
+
+
+@router.get("/runs/{run_id}/logs", summary="Logs of a run", responses=problems(401, 404, 422))
+def list_logs(
+    run_id: RunId,
+    runs: UserRuns,
+    wanted: Annotated[LogFilter, Depends(log_filter)],
+    limit: Annotated[int, Query(ge=1, le=MAX_LOG_LINES, description="Most lines to return.")] = 200,
+    cursor: Cursor = None,
+) -> Page[LogForm]:
+    """Return the lines that the run's steps have logged, oldest first."""
+    found, next_cursor = runs.logs(run_id, wanted, limit, cursor)
+    return Page(items=list(found), next_cursor=next_cursor)

@@ -1,0 +1,164 @@
+"""Start runs: from outside through a workflow's webhook address, or by hand."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json, media_type
+from app.api.container import Container, container_of
+from app.api.deps import (
+    CurrentClaims,
+    IdempotencyKey,
+    Services,
+    WorkflowId,
+    idempotency_key,
+    object_id,
+)
+from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
+from app.core.errors import NotAuthenticated, UnsupportedMedia
+from app.core.json_guard import check_json, parse_json
+from app.core.security.tokens import TokenClaims, read_token
+from app.core.statuses import TriggerKind
+from app.schemas.run import RunReceipt, RunRequest, TriggerReceipt
+from app.services.triggers import TriggerAnswer, TriggerRequest
+
+WEBHOOK_TOKEN_HEADER: Final = "x-webhook-token"
+WITHHELD_HEADERS: Final = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HEADER})
+"""Never shown to expressions, which may put what they read into the database."""
+MAX_FORM_FIELDS: Final = 1000
+WEBHOOK_PATH: Final = "/api/v1/webhooks/{workflow_id}"
+REPEATED: Final = {
+    "model": TriggerReceipt,
+    "description": "Seen before: the run that the first such request started.",
+}
+router = APIRouter(tags=["Triggers"], route_class=GuardedRoute)
+
+
+async def trigger_webhook(request: Request) -> Response:
+    """Start a run with the body as its `input`: JSON, or a form as an object of its fields; no body is `{}`.
+
+    Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token,
+    and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
+    run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
+    """
+    container = container_of(request)
+    token = request.query_params.get("token") or request.headers.get(WEBHOOK_TOKEN_HEADER)
+    answer = await container.triggers.submit(
+        TriggerRequest(
+            workflow_id=object_id(request.path_params["workflow_id"], "workflow"),
+            kind=TriggerKind.WEBHOOK,
+            caller=_caller(request, container, token),
+            token=token,
+            input=await _input_of(request),
+            idempotency_key=await idempotency_key(request),
+            headers=_headers_for_expressions(request),
+            version=None,
+        )
+    )
+    return _receipt(answer)
+
+
+# Describes the endpoint in OpenAPI. Requests are served by the plain route that `application` puts before all others:
+# it reads its request by hand and costs half as much.
+router.add_api_route(
+    "/webhooks/{workflow_id}",
+    trigger_webhook,
+    methods=["POST"],
+    status_code=202,
+    summary="Trigger a run from outside",
+    response_model=None,
+    openapi_extra=WEBHOOK_OPERATION,
+    responses={
+        200: REPEATED,
+        202: {"model": TriggerReceipt, "description": "Stored: the run will be executed."},
+        **problems(401, 404, 409, *BODY_PROBLEMS),
+    },
+)
+
+
+@router.post(
+    "/workflows/{workflow_id}/runs",
+    status_code=202,
+    summary="Start a run by hand",
+    openapi_extra=START_OPERATION,
+    responses={
+        200: {**REPEATED, "model": RunReceipt},
+        **problems(401, 404, 409, *BODY_PROBLEMS),
+    },
+)
+async def start_run(
+    claims: CurrentClaims,
+    workflow_id: WorkflowId,
+    key: IdempotencyKey,
+    container: Services,
+    response: Response,
+    form: RunRequest | None = None,
+) -> RunReceipt:
+    """Start a run of one of my workflows. `version` runs an older version; else the newest runs."""
+    form = form or RunRequest()
+    answer = await container.triggers.submit(
+        TriggerRequest(
+            workflow_id=workflow_id,
+            kind=TriggerKind.MANUAL,
+            caller=claims,
+            token=None,
+            input=form.input,
+            idempotency_key=key,
+            version=form.version,
+        )
+    )
+    response.headers["Location"] = f"/api/v1/runs/{answer.run_id}"
+    response.status_code = 200 if answer.duplicate else 202
+    return RunReceipt(id=answer.run_id, workflow_id=workflow_id, **asdict(answer))
+
+
+def _caller(request: Request, container: Container, token: str | None) -> TokenClaims | None:
+    """Return the owner's claims; with a webhook token, a bearer that is not ours is another system's business."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    try:
+        return read_token(container.key, text.strip(), container.clock.now())
+    except NotAuthenticated:
+        if token is None:
+            raise
+        return None
+
+
+async def _input_of(request: Request) -> Any:
+    if not has_body(request):
+        return {}
+    kind = media_type(request)
+    if is_json(kind):
+        body = await request.body()
+        return parse_json(body) if body else {}
+    if kind in FORM_TYPES:
+        return await _form_of(request)
+    raise UnsupportedMedia(
+        f"Send the input as Content-Type: {JSON_TYPE}, or as a form ({FORM_TYPES[0]})."
+    )
+
+
+async def _form_of(request: Request) -> dict[str, Any]:
+    """Return a form's fields; one that comes more than once is a list. Files are not taken."""
+    async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
+        fields = {name: form.getlist(name) for name in form}
+    value = {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
+    check_json(value)
+    return value
+
+
+def _headers_for_expressions(request: Request) -> dict[str, str]:
+    return {name: text for name, text in request.headers.items() if name not in WITHHELD_HEADERS}
+
+
+def _receipt(answer: TriggerAnswer) -> Response:
+    return Response(
+        orjson.dumps(answer),
+        200 if answer.duplicate else 202,
+        {"location": f"/api/v1/runs/{answer.run_id}"},
+        JSON_TYPE,
+    )

@@ -1,0 +1,204 @@
+"""Save, version and change workflows."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Path, Response
+
+from app.api.body import GuardedRoute
+from app.api.deps import (
+    Cursor,
+    IfMatch,
+    Limit,
+    Services,
+    UserWorkflows,
+    WorkflowId,
+    current_user,
+)
+from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.v1.links import Forms
+from app.schemas.common import Page, ProblemItem
+from app.schemas.run import MAX_VERSION
+from app.schemas.workflow import (
+    EXAMPLE_DEFINITION,
+    CheckResult,
+    DefinitionCheck,
+    VersionForm,
+    VersionSummary,
+    WorkflowChanges,
+    WorkflowDraft,
+    WorkflowForm,
+    WorkflowSummary,
+)
+from app.services.pages import DEFAULT_LIMIT
+from app.services.workflows import Saved, definition_problems
+
+router = APIRouter(
+    prefix="/workflows",
+    tags=["Workflows"],
+    route_class=GuardedRoute,
+    dependencies=[Depends(current_user)],
+)
+Draft = Annotated[
+    WorkflowDraft,
+    Body(
+        openapi_examples={
+            "bridge": {
+                "summary": "Stripe to Discord Bridge",
+                "value": {"name": "Stripe to Discord Bridge", "definition": EXAMPLE_DEFINITION},
+            },
+            "every field": {
+                "summary": "With every field",
+                "value": {
+                    "name": "Stripe to Discord Bridge",
+                    "description": "Tells the team of every sale, once.",
+                    "definition": EXAMPLE_DEFINITION,
+                    "enabled": True,
+                    "webhook": {"auth": "token"},
+                    "dedupe": {"key": "input.id"},
+                },
+            },
+        }
+    ),
+]
+Changes = Annotated[
+    WorkflowChanges,
+    Body(
+        openapi_examples={
+            "disable": {"summary": "Disable it", "value": {"enabled": False}},
+            "open": {"summary": "Let anybody trigger it", "value": {"webhook": {"auth": "open"}}},
+            "rename": {"summary": "Rename it", "value": {"name": "Sales to Discord"}},
+        }
+    ),
+]
+VersionNumber = Annotated[int, Path(ge=1, le=MAX_VERSION, description="Counted from 1.")]
+
+
+@router.post(
+    "", status_code=201, summary="Save a workflow", responses=problems(401, *BODY_PROBLEMS)
+)
+def create_workflow(
+    draft: Draft, workflows: UserWorkflows, forms: Forms, response: Response
+) -> WorkflowForm:
+    """Save a workflow as version 1. The answer holds its `webhook_url`.
+
+    What does not hold is refused (422) with every problem at once, and nothing is saved.
+    """
+    saved = workflows.create(draft)
+    response.headers["Location"] = f"/api/v1/workflows/{saved.workflow.id}"
+    return _tagged(saved, forms, response)
+
+
+@router.get("", summary="List my workflows", responses=problems(401, 422))
+def list_workflows(
+    workflows: UserWorkflows, forms: Forms, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[WorkflowSummary]:
+    """Return my workflows, newest first, without their definitions."""
+    found, next_cursor = workflows.list(limit, cursor)
+    return Page(items=[forms.summary(workflow) for workflow in found], next_cursor=next_cursor)
+
+
+@router.post("/validate", summary="Check a definition", responses=problems(401, *BODY_PROBLEMS))
+def validate_definition(form: DefinitionCheck, container: Services) -> CheckResult:
+    """Say what is wrong with a definition, without saving it."""
+    found = definition_problems(form.definition, container.catalogue)
+    items = [ProblemItem(pointer=p.pointer, code=p.code, detail=p.detail) for p in found]
+    return CheckResult(valid=not items, problems=items)
+
+
+@router.get("/{workflow_id}", summary="Read a workflow", responses=problems(401, 404))
+def read_workflow(
+    workflow_id: WorkflowId, workflows: UserWorkflows, forms: Forms, response: Response
+) -> WorkflowForm:
+    """Return a workflow with the definition of its newest version; `ETag` goes into `If-Match` of a change."""
+    return _tagged(workflows.get(workflow_id), forms, response)
+
+
+@router.put(
+    "/{workflow_id}",
+    summary="Replace a workflow",
+    responses=problems(401, 404, 409, 412, *BODY_PROBLEMS),
+)
+def replace_workflow(
+    workflow_id: WorkflowId,
+    draft: Draft,
+    if_match: IfMatch,
+    workflows: UserWorkflows,
+    forms: Forms,
+    response: Response,
+) -> WorkflowForm:
+    """Save name and definition; optional fields that are left out keep their values.
+
+    A changed definition is saved as the next version; runs that have started keep theirs.
+    """
+    return _tagged(workflows.change(workflow_id, draft, if_match), forms, response)
+
+
+@router.patch(
+    "/{workflow_id}",
+    summary="Change parts of a workflow",
+    responses=problems(401, 404, 409, 412, *BODY_PROBLEMS),
+)
+def change_workflow(
+    workflow_id: WorkflowId,
+    changes: Changes,
+    if_match: IfMatch,
+    workflows: UserWorkflows,
+    forms: Forms,
+    response: Response,
+) -> WorkflowForm:
+    """Change the fields that are sent; everything else stays."""
+    return _tagged(workflows.change(workflow_id, changes, if_match), forms, response)
+
+
+@router.delete(
+    "/{workflow_id}",
+    status_code=204,
+    summary="Delete a workflow",
+    responses=problems(401, 404, 409, 412),
+)
+def delete_workflow(workflow_id: WorkflowId, if_match: IfMatch, workflows: UserWorkflows) -> None:
+    """Delete a workflow: it can no longer be triggered. Its runs stay readable under `/runs`."""
+    workflows.delete(workflow_id, if_match)
+
+
+@router.post(
+    "/{workflow_id}/webhook/rotate",
+    summary="Get another webhook token",
+    responses=problems(401, 404, 409),
+)
+def rotate_webhook(
+    workflow_id: WorkflowId, workflows: UserWorkflows, forms: Forms, response: Response
+) -> WorkflowForm:
+    """Put another token into `webhook_url`; the old one is refused from now on."""
+    return _tagged(workflows.rotate_webhook(workflow_id), forms, response)
+
+
+@router.get("/{workflow_id}/versions", summary="List versions", responses=problems(401, 404, 422))
+def list_versions(
+    workflow_id: WorkflowId,
+    workflows: UserWorkflows,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[VersionSummary]:
+    """Return the versions of a workflow, newest first, without their definitions."""
+    found, next_cursor = workflows.versions(workflow_id, limit, cursor)
+    items = [VersionSummary.model_validate(row, from_attributes=True) for row in found]
+    return Page(items=items, next_cursor=next_cursor)
+
+
+@router.get(
+    "/{workflow_id}/versions/{number}",
+    summary="Read a version",
+    responses=problems(401, 404, 422),
+)
+def read_version(
+    workflow_id: WorkflowId, number: VersionNumber, workflows: UserWorkflows
+) -> VersionForm:
+    """Return a version with its definition."""
+    found = workflows.version(workflow_id, number)
+    return VersionForm.model_validate(found, from_attributes=True)
+
+
+def _tagged(saved: Saved, forms: Forms, response: Response) -> WorkflowForm:
+    response.headers["ETag"] = f'"{saved.workflow.revision}"'
+    return forms.whole(saved)

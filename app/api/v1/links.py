@@ -1,0 +1,56 @@
+"""Wire forms that need to know where this API is reached from outside."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.deps import Services
+from app.core.security.webhook_tokens import webhook_token
+from app.core.statuses import WebhookAuth
+from app.models import Workflow
+from app.schemas.workflow import Dedupe, Webhook, WorkflowForm, WorkflowSummary
+from app.services.workflows import Saved
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowForms:
+    """Makes the wire forms of workflows."""
+
+    base_url: str
+    key: str
+
+    def summary(self, workflow: Workflow) -> WorkflowSummary:
+        """Return a workflow without its definition."""
+        return WorkflowSummary(
+            id=workflow.id,
+            name=workflow.name,
+            description=workflow.description,
+            version=workflow.version,
+            enabled=workflow.enabled,
+            webhook=Webhook(auth=workflow.webhook_auth),
+            dedupe=Dedupe(key=workflow.dedupe_key) if workflow.dedupe_key else None,
+            webhook_url=self._webhook_url(workflow),
+            created_at=workflow.created_at,
+            updated_at=workflow.updated_at,
+        )
+
+    def whole(self, saved: Saved) -> WorkflowForm:
+        """Return a workflow with its definition."""
+        summary = self.summary(saved.workflow)
+        return WorkflowForm(**dict(summary), definition=saved.version.definition)
+
+    def _webhook_url(self, workflow: Workflow) -> str:
+        address = f"{self.base_url}/api/v1/webhooks/{workflow.id}"
+        if workflow.webhook_auth is WebhookAuth.OPEN:
+            return address
+        return f"{address}?token={webhook_token(self.key, workflow.id, workflow.webhook_serial)}"
+
+
+async def workflow_forms(container: Services, request: Request) -> WorkflowForms:
+    """Return a maker of wire forms; addresses are PUBLIC_URL's, or those that this request came to."""
+    base_url = container.settings.public_url or str(request.base_url)
+    return WorkflowForms(base_url.rstrip("/"), container.key)
+
+
+Forms = Annotated[WorkflowForms, Depends(workflow_forms)]

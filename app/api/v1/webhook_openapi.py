@@ -1,0 +1,46 @@
+"""What OpenAPI says of the endpoints that start runs, where they read headers and bodies by hand: the hot path."""
+
+from typing import Any, Final
+
+_SALE: Final = {"id": "evt_1001", "amount": 4200, "currency": "eur"}
+_INPUT: Final = {"schema": {}, "example": _SALE}
+IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Same key, same run: repeat a request safely. `webhook-id` does the same.",
+    "schema": {"type": "string", "maxLength": 200},
+}
+START_OPERATION: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY]}
+WEBHOOK_OPERATION: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "workflow_id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "token",
+            "in": "query",
+            "description": "The token of the workflow's `webhook_url`.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "X-Webhook-Token",
+            "in": "header",
+            "description": "The same token, for callers that can set headers.",
+            "schema": {"type": "string"},
+        },
+        IDEMPOTENCY_KEY,
+    ],
+    "requestBody": {
+        "description": "Becomes the run's `input`; none is `{}`.",
+        "content": {
+            "application/json": _INPUT,
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "additionalProperties": {"type": "string"}}
+            },
+        },
+    },
+    "security": [{}, {"OAuth2PasswordBearer": []}],
+}

@@ -1,0 +1,1 @@
+"""Wire forms: what the API takes and gives."""

@@ -1,0 +1,103 @@
+"""Wire forms of runs, their steps, attempts and logs, and of what starts them."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
+from app.schemas.common import EXAMPLE_ID, Input
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+MAX_VERSION = 2_147_483_647
+
+
+class RunRequest(Input):
+    """What to start a run with."""
+
+    input: Any = Field(
+        default={},
+        description="What the definition reads as `input`: any JSON.",
+        examples=[{"order_id": "A-1001"}],
+    )
+    version: int | None = Field(
+        default=None, ge=1, le=MAX_VERSION, description="Null: the newest version.", examples=[None]
+    )
+
+
+class TriggerReceipt(BaseModel):
+    """The run that a trigger started, or had started before."""
+
+    run_id: str = Field(examples=[EXAMPLE_ID])
+    status: RunStatus = Field(description="Where the run stands.", examples=["queued"])
+    duplicate: bool = Field(
+        description="True: this trigger was seen before; the run is the first one.",
+        examples=[False],
+    )
+
+
+class RunReceipt(TriggerReceipt):
+    """The run that was started."""
+
+    id: str = Field(description="The same as `run_id`.", examples=[EXAMPLE_ID])
+    workflow_id: str = Field(examples=[EXAMPLE_ID])
+
+
+class RunSummary(BaseModel):
+    """A run without its input, output and steps."""
+
+    id: str = Field(examples=[EXAMPLE_ID])
+    workflow_id: str = Field(examples=[EXAMPLE_ID])
+    version: int = Field(description="The version that it runs, to its end.", examples=[1])
+    status: RunStatus
+    trigger: TriggerKind
+    error: Any = Field(description="Why it failed; else null.")
+    waiting_for: Any = Field(description="What a waiting run waits for; else null.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StepForm(BaseModel):
+    """What became of a step in a run, told from its attempts."""
+
+    path: str = Field(description="The step's id; with `[index]` in loops.", examples=["step_1"])
+    type: str = Field(description="Its node type.", examples=["http_request_node"])
+    status: StepStatus
+    attempts: int = Field(description="How many attempts have begun.", examples=[1])
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    error: Any
+
+
+class RunForm(RunSummary):
+    """A run with everything that happened in it so far."""
+
+    input: Any
+    output: Any
+    steps: list[StepForm] = Field(description="In order of their start.")
+
+
+class AttemptForm(BaseModel):
+    """One try at a step."""
+
+    attempt: int = Field(description="Counted from 1; 0 stands for a step that was skipped.")
+    type: str
+    status: AttemptStatus
+    started_at: datetime | None
+    finished_at: datetime | None
+    retry_at: datetime | None = Field(description="When the next attempt is due, if there is one.")
+    output: Any
+    error: Any
+
+
+class LogForm(BaseModel):
+    """A line that a step wrote."""
+
+    step: str = Field(description="The step's path.", examples=["step_1"])
+    attempt: int
+    level: LogLevel
+    message: str
+    data: Any
+    at: datetime

@@ -1,0 +1,125 @@
+"""Wire forms of workflows and their versions."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from app.core.statuses import WebhookAuth
+from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
+
+EXAMPLE_DEFINITION: dict[str, Any] = {
+    "steps": [
+        {
+            "type": "http_request_node",
+            "config": {
+                "method": "POST",
+                "url": "https://discord.com/api/webhooks/xxx/yyy",
+                "headers": {"Content-Type": "application/json"},
+                "json_body": {"content": "New sale!"},
+            },
+        }
+    ]
+}
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Description = Annotated[str, StringConstraints(max_length=2000)]
+Definition = Annotated[
+    dict[str, Any],
+    Field(
+        description="The steps, run from top to bottom. `GET /api/v1/nodes` lists what a step can be; at most 256 KiB.",
+        examples=[EXAMPLE_DEFINITION],
+    ),
+]
+
+
+class Webhook(Input):
+    """Who may call the webhook address besides the owner."""
+
+    auth: WebhookAuth = Field(
+        default=WebhookAuth.TOKEN,
+        description="`token`: whoever has the token, which is part of `webhook_url`. `open`: anybody.",
+    )
+
+
+class Dedupe(Input):
+    """How to tell that two triggers are the same one."""
+
+    key: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="An expression on `input` and `headers`. A trigger whose key was seen before answers with the first run.",
+        examples=["input.id"],
+    )
+
+
+class WorkflowDraft(Input):
+    """A workflow to save. In a PUT, an optional field that is left out keeps its value."""
+
+    name: Name = Field(description="For people.", examples=["Stripe to Discord Bridge"])
+    definition: Definition
+    description: Description = Field(default="", description="For people.")
+    enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
+    webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
+    dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+
+
+class WorkflowChanges(Input):
+    """What to change; everything else stays."""
+
+    name: Name = Field(default="", description="For people.")
+    definition: Definition = Field(default={}, description="Saved as the next version.")
+    description: Description = Field(default="", description="For people.")
+    enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
+    webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
+    dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+
+
+class DefinitionCheck(Input):
+    """A definition to check without saving it."""
+
+    definition: Definition
+
+
+class CheckResult(BaseModel):
+    """Whether a definition could be saved."""
+
+    valid: bool
+    problems: list[ProblemItem] = Field(description="Everything that is wrong, at once.")
+
+
+class WorkflowSummary(BaseModel):
+    """A workflow without its definition."""
+
+    id: str = Field(examples=[EXAMPLE_ID])
+    name: str = Field(examples=["Stripe to Discord Bridge"])
+    description: str
+    version: int = Field(description="Number of the newest version; new runs use it.", examples=[1])
+    enabled: bool
+    webhook: Webhook
+    dedupe: Dedupe | None
+    webhook_url: str = Field(
+        description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
+    )
+    created_at: datetime
+    updated_at: datetime
+
+
+class WorkflowForm(WorkflowSummary):
+    """A workflow with the definition of its newest version."""
+
+    definition: dict[str, Any] = Field(examples=[EXAMPLE_DEFINITION])
+
+
+class VersionSummary(BaseModel):
+    """An immutable saved definition, without the definition."""
+
+    version: int = Field(examples=[1])
+    checksum: str = Field(description="SHA-256 of the definition as canonical JSON.")
+    created_by: str = Field(description="Id of the user who saved it.", examples=[EXAMPLE_ID])
+    created_at: datetime
+
+
+class VersionForm(VersionSummary):
+    """An immutable saved definition."""
+
+    definition: dict[str, Any] = Field(examples=[EXAMPLE_DEFINITION])

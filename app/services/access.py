@@ -1,0 +1,30 @@
+"""Who may see what. Absent, deleted and another owner's all answer the same: NotFound."""
+
+from sqlmodel import Session
+
+from app.core.errors import NotFound
+from app.models import Run, User, Workflow
+
+
+def require_workflow(session: Session, user: User, workflow_id: str) -> Workflow:
+    """Return a workflow of this user.
+
+    Raises:
+        NotFound: there is none, or it is not theirs.
+    """
+    workflow = session.get(Workflow, workflow_id)
+    if workflow is None or workflow.owner_id != user.id or workflow.deleted_at is not None:
+        raise NotFound(f"There is no workflow {workflow_id}, or it is not yours.")
+    return workflow
+
+
+def require_run(session: Session, user: User, run_id: str) -> Run:
+    """Return a run of this user; it outlives its workflow.
+
+    Raises:
+        NotFound: there is none, or it is not theirs.
+    """
+    run = session.get(Run, run_id)
+    if run is None or run.owner_id != user.id:
+        raise NotFound(f"There is no run {run_id}, or it is not yours.")
+    return run

@@ -1,0 +1,131 @@
+"""Whether a trigger may start a run: pure decisions on what was read. Nothing here touches the world."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
+from app.core.security.tokens import TokenClaims
+from app.core.security.webhook_tokens import webhook_token
+from app.core.statuses import TriggerKind, WebhookAuth
+from app.engine.intake import NewRun
+from app.engine.language.expressions import ExpressionFault, compile_expression
+
+MAX_KEY_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRequest:
+    """What a caller asks for. `validated_for` is set by the desk once the input was checked for that version."""
+
+    workflow_id: str
+    kind: TriggerKind
+    caller: TokenClaims | None
+    token: str | None
+    input: Any
+    idempotency_key: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+    validated_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerAnswer:
+    """The run that a trigger has started, or the earlier one that has its key."""
+
+    run_id: str
+    status: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What admission must know of a workflow, as it is in this transaction."""
+
+    workflow_id: str
+    owner_id: str
+    version_id: str | None
+    version: int | None
+    enabled: bool
+    webhook_auth: WebhookAuth
+    webhook_serial: int
+    dedupe_key: str | None
+    inputs: Mapping[str, Any] | None
+
+
+def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, key: str) -> NewRun:
+    """Return the run to be made. `caller_holds` says whether the caller's access token still counts.
+
+    Raises:
+        NotFound: no such workflow or version, or another owner's.
+        NotAuthenticated: neither the owner nor the webhook's token.
+        WorkflowDisabled: the owner has switched it off.
+        InvalidInput: the idempotency key cannot be used.
+    """
+    if target is None:
+        raise NotFound("There is no such workflow, or it is not yours.")
+    _authorise(request, target, caller_holds, key)
+    if not target.enabled:
+        raise WorkflowDisabled
+    if target.version_id is None or target.version is None:
+        raise NotFound(f"The workflow has no version {request.version}.")
+    return NewRun(
+        owner_id=target.owner_id,
+        workflow_id=target.workflow_id,
+        version_id=target.version_id,
+        version=target.version,
+        trigger=request.kind,
+        input=request.input,
+        idempotency_key=_key(request, target.dedupe_key),
+    )
+
+
+def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key: str) -> None:
+    if caller_holds and request.caller is not None and request.caller.user_id == target.owner_id:
+        return
+    if request.kind is TriggerKind.MANUAL:
+        if not caller_holds:
+            raise NotAuthenticated("The access token no longer holds: log in again.")
+        raise NotFound("There is no such workflow, or it is not yours.")
+    if target.webhook_auth is WebhookAuth.OPEN:
+        return
+    if request.token is not None:
+        expected = webhook_token(key, target.workflow_id, target.webhook_serial)
+        if hmac.compare_digest(request.token.encode(), expected.encode()):
+            return
+        raise NotAuthenticated(
+            "The webhook token is wrong: copy the workflow's `webhook_url` again."
+        )
+    if caller_holds:
+        raise NotFound("There is no such workflow, or it is not yours.")
+    raise NotAuthenticated(
+        "This webhook needs its token: call the workflow's `webhook_url` as it stands, or send `X-Webhook-Token`."
+    )
+
+
+def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
+    """Return the key that makes a repeated trigger the same run; None never swallows a trigger."""
+    if request.idempotency_key is not None:
+        if not 0 < len(request.idempotency_key) <= MAX_KEY_CHARACTERS:
+            detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
+            raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+        return f"key:{request.idempotency_key}"
+    if dedupe_key is None:
+        return None
+    try:
+        value = compile_expression(dedupe_key).evaluate(
+            {"input": request.input, "headers": request.headers}
+        )
+    except ExpressionFault as fault:
+        detail = f"The workflow's dedupe.key does not fit this input: {fault.detail}"
+        raise InvalidInput(detail, [Problem("", fault.code, detail)]) from None
+    if value is None or value == "":
+        return None
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    if len(text) > MAX_KEY_CHARACTERS:
+        text = hashlib.sha256(text.encode()).hexdigest()
+    return f"dedupe:{text}"

@@ -1,0 +1,221 @@
+"""Runs as their owner sees them: the history, one run with its steps, attempts and logs."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import tuple_
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from app.core.errors import NotFound
+from app.core.statuses import (
+    FINAL_RUN_STATUSES,
+    AttemptStatus,
+    RunStatus,
+    StepStatus,
+    TriggerKind,
+)
+from app.models import Run, RunLog, StepAttempt, User
+from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
+from app.services.access import require_run, require_workflow
+from app.services.pages import decode_cursor, newest_first
+
+LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
+_LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
+_SETTLED = {
+    AttemptStatus.RUNNING: StepStatus.RUNNING,
+    AttemptStatus.SUCCEEDED: StepStatus.SUCCEEDED,
+    AttemptStatus.SKIPPED: StepStatus.SKIPPED,
+    AttemptStatus.CANCELLED: StepStatus.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list; None leaves a field open."""
+
+    workflow_id: str | None = None
+    status: RunStatus | None = None
+    trigger: TriggerKind | None = None
+    since: datetime | None = None
+
+    def narrow(self, query: SelectOfScalar[Run]) -> SelectOfScalar[Run]:
+        """Return the query with these conditions."""
+        if self.workflow_id is not None:
+            query = query.where(col(Run.workflow_id) == self.workflow_id)
+        if self.status is not None:
+            query = query.where(col(Run.status) == self.status)
+        if self.trigger is not None:
+            query = query.where(col(Run.trigger_kind) == self.trigger)
+        if self.since is not None:
+            query = query.where(col(Run.created_at) >= self.since)
+        return query
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which log lines to list; `level` is the least one."""
+
+    step: str | None = None
+    level: LogLevel = "debug"
+
+    def narrow(self, query: SelectOfScalar[RunLog]) -> SelectOfScalar[RunLog]:
+        """Return the query with these conditions."""
+        levels = LOG_LEVELS[LOG_LEVELS.index(self.level) :]
+        query = query.where(col(RunLog.level).in_(levels))
+        return query if self.step is None else query.where(RunLog.path == self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What a user may read of their runs."""
+
+    session: Session
+    owner: User
+
+    def list(
+        self, wanted: RunFilter, limit: int, cursor: str | None
+    ) -> tuple[Sequence[RunSummary], str | None]:
+        """Return a page of the history, newest first, and the next page's cursor."""
+        lean = select(Run).options(defer(Run.input), defer(Run.output))
+        query = wanted.narrow(lean.where(Run.owner_id == self.owner.id))
+        runs, next_cursor = newest_first(self.session, query, Run.id, limit, cursor)
+        return [summary_of(run) for run in runs], next_cursor
+
+    def list_of(
+        self, workflow_id: str, status: RunStatus | None, limit: int, cursor: str | None
+    ) -> tuple[Sequence[RunSummary], str | None]:
+        """Return a page of one workflow's history.
+
+        Raises:
+            NotFound: the workflow is absent or another owner's.
+        """
+        require_workflow(self.session, self.owner, workflow_id)
+        return self.list(RunFilter(workflow_id=workflow_id, status=status), limit, cursor)
+
+    def get(self, run_id: str) -> RunForm:
+        """Return a run with its steps.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+        """
+        run = require_run(self.session, self.owner, run_id)
+        query = (
+            select(StepAttempt)
+            .where(StepAttempt.run_id == run_id)
+            .order_by(col(StepAttempt.seq), col(StepAttempt.attempt))
+        )
+        steps = summarise(self.session.exec(query).all(), over=run.status in FINAL_RUN_STATUSES)
+        return RunForm(
+            **summary_of(run).model_dump(), input=run.input, output=run.output, steps=steps
+        )
+
+    def attempts(self, run_id: str, path: str) -> Sequence[AttemptForm]:
+        """Return the attempts at one step, first one first.
+
+        Raises:
+            NotFound: the run, or the step in it, is absent, or another owner's.
+        """
+        require_run(self.session, self.owner, run_id)
+        query = (
+            select(StepAttempt)
+            .where(StepAttempt.run_id == run_id, StepAttempt.path == path)
+            .order_by(col(StepAttempt.attempt))
+        )
+        found = self.session.exec(query).all()
+        if not found:
+            raise NotFound(
+                f"No step {path} has started in this run: GET /api/v1/runs/{run_id} lists those that have."
+            )
+        return [AttemptForm.model_validate(row, from_attributes=True) for row in found]
+
+    def logs(
+        self, run_id: str, wanted: LogFilter, limit: int, cursor: str | None
+    ) -> tuple[Sequence[LogForm], str | None]:
+        """Return a page of the run's log lines, oldest first.
+
+        Raises:
+            NotFound: the run is absent or another owner's.
+        """
+        require_run(self.session, self.owner, run_id)
+        query = wanted.narrow(select(RunLog).where(RunLog.run_id == run_id))
+        if cursor is not None:
+            query = query.where(tuple_(*_LOG_KEY) > tuple_(*decode_cursor(cursor, _read_log_key)))
+        rows = self.session.exec(query.order_by(*_LOG_KEY).limit(limit + 1)).all()
+        next_cursor = _log_cursor(rows[limit - 1]) if len(rows) > limit else None
+        return [_log_form(row) for row in rows[:limit]], next_cursor
+
+
+def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
+    """Return what became of each step, in the order of their first attempts; `over`: the run has ended."""
+    by_path: dict[str, list[StepAttempt]] = {}
+    for attempt in sorted(attempts, key=lambda row: row.seq):
+        by_path.setdefault(attempt.path, []).append(attempt)
+    return [_step_form(tries, over=over) for tries in by_path.values()]
+
+
+def summary_of(run: Run) -> RunSummary:
+    """Return a run without its steps."""
+    return RunSummary(
+        id=run.id,
+        workflow_id=run.workflow_id,
+        version=run.version,
+        status=run.status,
+        trigger=run.trigger_kind,
+        error=run.error,
+        waiting_for=run.waiting_for,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
+
+
+def _step_form(tries: Sequence[StepAttempt], *, over: bool) -> StepForm:
+    latest = max(tries, key=lambda row: row.attempt)
+    status = _step_status(latest, over=over)
+    return StepForm(
+        path=latest.path,
+        type=latest.type,
+        status=status,
+        attempts=sum(row.attempt > 0 for row in tries),
+        started_at=tries[0].started_at,
+        finished_at=None if status is StepStatus.WAITING else latest.finished_at,
+        output=latest.output,
+        error=latest.error,
+    )
+
+
+def _step_status(latest: StepAttempt, *, over: bool) -> StepStatus:
+    settled = _SETTLED.get(latest.status)
+    if settled is not None:
+        return settled
+    will_be_tried_again = latest.retry_at is not None and not over
+    return StepStatus.WAITING if will_be_tried_again else StepStatus.FAILED
+
+
+def _log_form(row: RunLog) -> LogForm:
+    return LogForm.model_validate({**row.model_dump(), "step": row.path})
+
+
+def _log_cursor(row: RunLog) -> str:
+    key = orjson.dumps([row.at, row.path, row.attempt, row.line])
+    return base64.urlsafe_b64encode(key).rstrip(b"=").decode()
+
+
+def _read_log_key(raw: bytes) -> tuple[Any, ...]:
+    at, path, attempt, line = orjson.loads(raw)
+    moment = datetime.fromisoformat(at)
+    if moment.tzinfo is None or not isinstance(path, str) or "\x00" in path:
+        raise TypeError(path)
+    return moment, path, _int(attempt), _int(line)
+
+
+def _int(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise TypeError(value)
+    return value

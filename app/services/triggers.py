@@ -1,0 +1,189 @@
+"""Start runs for callers: who may, which version, with what input; many triggers in one commit.
+
+The workflow is read in the transaction that inserts the run, so a disabled workflow or a rotated token counts at once,
+in every API process, with no cache to go stale.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
+
+from app.core.clock import Clock
+from app.core.errors import AutomateError, InvalidInput
+from app.core.security.tokens import TokenClaims
+from app.core.statuses import WebhookAuth
+from app.db.group_commit import GroupCommit
+from app.db.statement import Statement
+from app.db.types import Id, Status
+from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.intake import Accepted, NewRun, accept
+from app.engine.language.input_schema import input_problems
+from app.engine.language.plan import Plan
+from app.engine.plans import PlanCache
+from app.engine.registry import Catalogue
+from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
+
+__all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
+
+MAX_VALIDATIONS_AT_ONCE = 2
+
+# Read each workflow once per batch, with the version that is asked for (its newest when none is).
+LOAD_TARGETS = Statement(
+    """
+    SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
+           versions.id AS version_id, versions.version
+    FROM {rows} JOIN workflows w ON w.id = v.id AND w.deleted_at IS NULL
+    LEFT JOIN workflow_versions versions
+           ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
+    """,
+    rows={"id": "uuid", "asked": "integer"},
+    returns={
+        "id": Id(),
+        "asked": Integer(),
+        "owner_id": Id(),
+        "enabled": Boolean(),
+        "webhook_auth": Status(WebhookAuth),
+        "webhook_serial": Integer(),
+        "dedupe_key": String(),
+        "version_id": Id(),
+        "version": Integer(),
+    },
+)
+# Whose access tokens still hold.
+LOAD_CALLERS = Statement(
+    "SELECT u.id, u.token_version FROM users u JOIN {rows} ON u.id = v.id",
+    rows={"id": "uuid"},
+    returns={"id": Id(), "token_version": Integer()},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _NeedsValidation:
+    """The version has an `inputs` schema: checking it can take long, so it is done outside the shared commit."""
+
+    version_id: str
+    schema: Mapping[str, Any]
+
+
+class TriggerDesk:
+    """Takes triggers; answers each once its run is committed. Lives on the event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        key: str,
+        clock: Clock,
+        dispatch: BackgroundDispatch,
+    ) -> None:
+        self._engine = engine
+        self._key = key
+        self._clock = clock
+        self._dispatch = dispatch
+        self._plans = PlanCache(catalogue)
+        self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
+            self._flush, name="intake"
+        )
+        self._validating = asyncio.Semaphore(MAX_VALIDATIONS_AT_ONCE)
+
+    async def submit(self, request: TriggerRequest) -> TriggerAnswer:
+        """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
+
+        Raises:
+            NotFound, NotAuthenticated, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
+            Unavailable: the database does not answer; repeat with the same Idempotency-Key.
+        """
+        answer = await self._commits.submit(request)
+        while isinstance(answer, _NeedsValidation):
+            await self._validate(answer.schema, request.input)
+            answer = await self._commits.submit(replace(request, validated_for=answer.version_id))
+        if not answer.duplicate:
+            self._dispatch.put(answer.run_id)
+        return TriggerAnswer(answer.run_id, answer.status.value, answer.duplicate)
+
+    async def close(self) -> None:
+        """Commit what is pending and stop."""
+        await self._commits.close()
+
+    async def _validate(self, schema: Mapping[str, Any], value: Any) -> None:
+        async with self._validating:
+            problems = await asyncio.to_thread(input_problems, schema, value)
+        if problems:
+            raise InvalidInput("The input does not fit the workflow's `inputs` schema.", problems)
+
+    def _flush(
+        self, batch: Sequence[TriggerRequest]
+    ) -> Sequence[Accepted | _NeedsValidation | Exception]:
+        now = self._clock.now()
+        with self._engine.begin() as connection:
+            answers = self._admit(connection, batch)
+            runs = [answer for answer in answers if isinstance(answer, NewRun)]
+            accepted = iter(accept(connection, runs, now) if runs else ())
+        return [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+
+    def _admit(
+        self, connection: Connection, batch: Sequence[TriggerRequest]
+    ) -> list[NewRun | _NeedsValidation | Exception]:
+        asked = {(request.workflow_id, request.version) for request in batch}
+        rows = LOAD_TARGETS.run(
+            connection, [{"id": id_, "asked": version} for id_, version in asked]
+        )
+        targets = self._targets(connection, rows)
+        versions = _token_versions(connection, batch)
+        return [
+            self._admit_one(request, targets.get((request.workflow_id, request.version)), versions)
+            for request in batch
+        ]
+
+    def _targets(
+        self, connection: Connection, rows: Sequence[Row[Any]]
+    ) -> dict[tuple[str, int | None], Target]:
+        plans = self._plans.load(
+            connection, [row.version_id for row in rows if row.version_id is not None]
+        )
+        targets = {}
+        for row in rows:
+            loaded = plans.get(row.version_id)
+            plan = loaded.plan if loaded and isinstance(loaded.plan, Plan) else None
+            targets[row.id, row.asked] = Target(
+                row.id,
+                row.owner_id,
+                row.version_id,
+                row.version,
+                row.enabled,
+                row.webhook_auth,
+                row.webhook_serial,
+                row.dedupe_key,
+                plan.inputs if plan else None,
+            )
+        return targets
+
+    def _admit_one(
+        self, request: TriggerRequest, target: Target | None, token_versions: Mapping[str, int]
+    ) -> NewRun | _NeedsValidation | Exception:
+        try:
+            run = admit(request, target, _still_holds(request.caller, token_versions), self._key)
+        except AutomateError as refusal:
+            return refusal
+        if (
+            target is not None
+            and target.inputs is not None
+            and request.validated_for != run.version_id
+        ):
+            return _NeedsValidation(run.version_id, target.inputs)
+        return run
+
+
+def _token_versions(connection: Connection, batch: Sequence[TriggerRequest]) -> dict[str, int]:
+    callers = {request.caller.user_id for request in batch if request.caller is not None}
+    if not callers:
+        return {}
+    rows = LOAD_CALLERS.run(connection, [{"id": user_id} for user_id in callers])
+    return {row.id: row.token_version for row in rows}
+
+
+def _still_holds(caller: TokenClaims | None, token_versions: Mapping[str, int]) -> bool:
+    return caller is not None and token_versions.get(caller.user_id) == caller.token_version

@@ -1,0 +1,259 @@
+"""Workflows: saved, versioned, changed under guard, hidden when deleted."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import update
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col, select
+
+from app.core.clock import Clock
+from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionFailed, Problem
+from app.core.ids import new_id
+from app.engine.language.catalogue import NodeCatalogue
+from app.engine.language.definition import parse_definition
+from app.engine.language.expressions import ExpressionFault, compile_expression
+from app.models import User, Workflow, WorkflowVersion
+from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
+from app.services.access import require_workflow
+from app.services.pages import newest_first
+
+DEDUPE_NAMES = ("input", "headers")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A workflow and its newest version."""
+
+    workflow: Workflow
+    version: WorkflowVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Workflows:
+    """What a user may do with their workflows. `session` is committed by the caller."""
+
+    session: Session
+    owner: User
+    catalogue: NodeCatalogue
+    clock: Clock
+
+    def create(self, draft: WorkflowDraft) -> Saved:
+        """Save a new workflow with its version 1.
+
+        Raises:
+            InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
+        """
+        check(draft.definition, draft.dedupe, self.catalogue)
+        now = self.clock.now()
+        workflow = Workflow(
+            id=new_id(),
+            owner_id=self.owner.id,
+            **_columns(draft, WorkflowDraft.model_fields),
+            created_at=now,
+            updated_at=now,
+        )
+        self.session.add(workflow)
+        self.session.flush()
+        return Saved(workflow, self._add_version(workflow, draft.definition))
+
+    def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
+        """Return a page of the workflows, newest first, and the next page's cursor."""
+        query = select(Workflow).where(
+            Workflow.owner_id == self.owner.id, col(Workflow.deleted_at).is_(None)
+        )
+        return newest_first(self.session, query, Workflow.id, limit, cursor)
+
+    def get(self, workflow_id: str) -> Saved:
+        """Return a workflow.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+        """
+        workflow = require_workflow(self.session, self.owner, workflow_id)
+        return Saved(workflow, self._version(workflow, workflow.version))
+
+    def change(
+        self,
+        workflow_id: str,
+        changes: WorkflowDraft | WorkflowChanges,
+        if_match: Collection[int] | None,
+    ) -> Saved:
+        """Save the fields that were sent; a changed definition becomes the next version.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
+            PreconditionFailed: `if_match` names other revisions.
+            Conflict: somebody else changed it at the same moment.
+        """
+        saved = self.get(workflow_id)
+        _require_match(saved.workflow, if_match)
+        sent = changes.model_fields_set
+        definition = changes.definition if "definition" in sent else None
+        check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue)
+        is_new_version = definition is not None and checksum(definition) != saved.version.checksum
+        values = _columns(changes, sent)
+        if is_new_version:
+            values["version"] = saved.workflow.version + 1
+        self._compare_and_set(saved.workflow, values, if_match)
+        if definition is None or not is_new_version:
+            return saved
+        return Saved(saved.workflow, self._add_version(saved.workflow, definition))
+
+    def delete(self, workflow_id: str, if_match: Collection[int] | None) -> None:
+        """Hide a workflow and stop its triggers; its runs stay readable.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            PreconditionFailed: `if_match` names other revisions.
+            Conflict: somebody else changed it at the same moment.
+        """
+        workflow = require_workflow(self.session, self.owner, workflow_id)
+        _require_match(workflow, if_match)
+        self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+
+    def rotate_webhook(self, workflow_id: str) -> Saved:
+        """Give the webhook address another token; the old one is refused from now on.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            Conflict: somebody else changed it at the same moment.
+        """
+        saved = self.get(workflow_id)
+        serial = saved.workflow.webhook_serial + 1
+        self._compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        return saved
+
+    def versions(
+        self, workflow_id: str, limit: int, cursor: str | None
+    ) -> tuple[Sequence[WorkflowVersion], str | None]:
+        """Return a page of a workflow's versions, newest first.
+
+        Raises:
+            NotFound: the workflow is absent or another owner's.
+        """
+        require_workflow(self.session, self.owner, workflow_id)
+        without_definition = defer(WorkflowVersion.definition)  # type: ignore[arg-type]  # SQLModel types columns by value
+        lean = select(WorkflowVersion).options(without_definition)
+        query = lean.where(WorkflowVersion.workflow_id == workflow_id)
+        return newest_first(self.session, query, WorkflowVersion.id, limit, cursor)
+
+    def version(self, workflow_id: str, number: int) -> WorkflowVersion:
+        """Return one version of a workflow.
+
+        Raises:
+            NotFound: the workflow or the version is absent, or another owner's.
+        """
+        workflow = require_workflow(self.session, self.owner, workflow_id)
+        return self._version(workflow, number)
+
+    def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
+        query = select(WorkflowVersion).where(
+            WorkflowVersion.workflow_id == workflow.id, WorkflowVersion.version == number
+        )
+        found = self.session.exec(query).first()
+        if found is None:
+            raise NotFound(
+                f"There is no version {number}: this workflow has 1 to {workflow.version}."
+            )
+        return found
+
+    def _add_version(self, workflow: Workflow, definition: dict[str, Any]) -> WorkflowVersion:
+        version = WorkflowVersion(
+            id=new_id(),
+            workflow_id=workflow.id,
+            version=workflow.version,
+            definition=definition,
+            checksum=checksum(definition),
+            created_by=self.owner.id,
+            created_at=self.clock.now(),
+        )
+        self.session.add(version)
+        self.session.flush()
+        return version
+
+    def _compare_and_set(
+        self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None
+    ) -> None:
+        """Write in one statement that only holds while nobody else has written since we read."""
+        now = self.clock.now()
+        statement = (
+            update(Workflow)
+            .where(col(Workflow.id) == workflow.id, col(Workflow.revision) == workflow.revision)
+            .values(**values, revision=workflow.revision + 1, updated_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        if self.session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
+            if if_match is not None:
+                raise PreconditionFailed
+            raise Conflict("Somebody else changed this workflow at the same moment: try again.")
+        self.session.refresh(workflow)
+
+
+def check(
+    definition: dict[str, Any] | None, dedupe: Dedupe | None, catalogue: NodeCatalogue
+) -> None:
+    """Check what a caller wants to save; what is None stays as it is.
+
+    Raises:
+        InvalidDefinition: every problem at once, with pointers into the request body.
+    """
+    problems = [*_dedupe_problems(dedupe)]
+    if definition is not None:
+        problems = [*definition_problems(definition, catalogue), *problems]
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise InvalidDefinition(
+            f"The workflow has {count}: mend what `errors` lists and send it again.", problems
+        )
+
+
+def definition_problems(definition: Any, catalogue: NodeCatalogue) -> Sequence[Problem]:
+    """Return everything that is wrong with a definition, with pointers that begin with `/definition`."""
+    try:
+        parse_definition(definition, catalogue)
+    except InvalidDefinition as error:
+        return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in error.problems]
+    return []
+
+
+def checksum(definition: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a definition as JSON with sorted keys: equal ones have equal checksums."""
+    return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
+    if dedupe is None:
+        return
+    try:
+        expression = compile_expression(dedupe.key)
+    except ExpressionFault as fault:
+        yield Problem("/dedupe/key", fault.code, fault.detail)
+        return
+    for name in sorted({str(reference.path[0]) for reference in expression.references}):
+        if name not in DEDUPE_NAMES:
+            yield Problem(
+                "/dedupe/key",
+                "unknown_name",
+                f"There is no variable {name!r} here: a dedupe key sees `input` and `headers`.",
+            )
+
+
+def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:
+    """Return the columns for the fields that were sent."""
+    plain = ("name", "description", "enabled")
+    columns: dict[str, Any] = {name: getattr(form, name) for name in plain if name in sent}
+    if "webhook" in sent:
+        columns["webhook_auth"] = form.webhook.auth
+    if "dedupe" in sent:
+        columns["dedupe_key"] = form.dedupe.key if form.dedupe else None
+    return columns
+
+
+def _require_match(workflow: Workflow, if_match: Collection[int] | None) -> None:
+    if if_match is not None and workflow.revision not in if_match:
+        raise PreconditionFailed

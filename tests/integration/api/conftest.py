@@ -1,0 +1,105 @@
+"""The API in this process, on either database, with a real Redis."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.api.application import create_app
+from app.api.container import Container
+from app.core.config import Settings
+
+KEY = "a secret key that is long enough for a test"
+PASSWORD = "correct horse battery"
+LOG_STEP = {"type": "log", "config": {"message": "Hello"}}
+DEFINITION: dict[str, Any] = {"steps": [LOG_STEP]}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who is logged in."""
+
+    http: httpx.AsyncClient
+    email: str
+    headers: dict[str, str]
+
+    async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = self.headers | options.pop("headers", {})
+        return await self.http.request(method, f"/api/v1{path}", headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return await self.call("POST", path, json=body, **options)
+
+    async def save(self, **fields: Any) -> dict[str, Any]:
+        """Save a workflow that is all right."""
+        answer = await self.post("/workflows", {"name": "Test", "definition": DEFINITION} | fields)
+        assert answer.status_code == 201, answer.text
+        saved: dict[str, Any] = answer.json()
+        return saved
+
+
+Sign = Callable[[str], Awaitable[Caller]]
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings(_env_file=None, database_url=database_url, redis_url=redis_url, secret_key=KEY)
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    async with running(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def container(app: FastAPI) -> Container:
+    container: Container = app.state.container
+    return container
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+def sign_up(http: httpx.AsyncClient) -> Sign:
+    async def sign_up(email: str) -> Caller:
+        account = {"email": email, "password": PASSWORD}
+        assert (await http.post("/api/v1/register", json=account)).status_code == 201
+        return Caller(http, email, await log_in(http, email))
+
+    return sign_up
+
+
+@pytest.fixture
+async def ada(sign_up: Sign) -> Caller:
+    return await sign_up("ada@example.com")
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test"
+    )
+
+
+async def log_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -> dict[str, str]:
+    answer = await http.post("/api/v1/login", data={"username": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
