@@ -75,16 +75,16 @@ class Catalogue:
     def check_config(self, node_type: str, config: Mapping[str, Any]) -> Sequence[Problem]:
         """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
         model = self._types[node_type].config
-        try:
-            model.model_validate(config)
-        except ValidationError as error:
-            templated = {
-                pointer(*existing_path(fault, config))
-                for fault in error.errors(include_url=False, include_context=False)
-                if _is_templated(existing_path(fault, config), config)
-            }
-            return [p for p in from_validation(error, model, config) if p.pointer not in templated]
-        return []
+        problems, faulty = _faults(model, config)
+        if (
+            faulty
+        ):  # checks over several fields run only when each field fits: look again without these
+            rest = {name: value for name, value in config.items() if name not in faulty}
+            seen = {problem.pointer for problem in problems} | {pointer(name) for name in faulty}
+            problems += [
+                problem for problem in _faults(model, rest)[0] if problem.pointer not in seen
+            ]
+        return problems
 
     def add(self, node_class: type[AnyNode], source: str) -> None:
         """Register a node type.
@@ -188,6 +188,21 @@ def _describe(
         example=node.example,
         source=source,
     )
+
+
+def _faults(model: type[BaseModel], config: Mapping[str, Any]) -> tuple[list[Problem], set[str]]:
+    """Return what is wrong whatever a run brings, and every field that does not fit as it stands."""
+    try:
+        model.model_validate(config)
+    except ValidationError as error:
+        paths = [
+            existing_path(fault, config)
+            for fault in error.errors(include_url=False, include_context=False)
+        ]
+        hidden = {pointer(*path) for path in paths if path and _is_templated(path, config)}
+        problems = [p for p in from_validation(error, model, config) if p.pointer not in hidden]
+        return problems, {str(path[0]) for path in paths if path}
+    return [], set()
 
 
 def _is_templated(path: Sequence[int | str], config: Mapping[str, Any]) -> bool:

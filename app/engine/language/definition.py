@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
 from app.core.errors import InvalidDefinition, Problem
 from app.engine.language.catalogue import NodeCatalogue, NodeInfo
@@ -17,9 +16,9 @@ from app.engine.language.expressions import (
 )
 from app.engine.language.input_schema import schema_problems
 from app.engine.language.plan import Edge, Plan, RetryPolicy, Step
-from app.engine.language.problems import from_validation, nearest, pointer
+from app.engine.language.problems import nearest, pointer
 from app.engine.language.references import ReferenceChecker
-from app.engine.language.shape import DefinitionShape, StepShape
+from app.engine.language.shape import DefinitionShape, StepShape, read
 
 MAX_DEFINITION_BYTES = 256 * 1024
 
@@ -30,46 +29,48 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
     Raises:
         InvalidDefinition: with every problem; pointers are relative to the definition.
     """
-    shape = _shape(raw)
-    ids = [step.id or f"step_{position}" for position, step in enumerate(shape.steps, 1)]
-    problems = [
-        *_duplicate_ids(ids),
-        *(schema_problems(shape.inputs) if shape.inputs is not None else ()),
-    ]
-    checker = ReferenceChecker(shape.inputs)
+    _require_size(raw)
+    shape, problems = read(DefinitionShape, raw)
+    raw_steps = getattr(shape, "steps", [])
+    inputs = shape.inputs
+    problems += schema_problems(inputs) if inputs is not None else ()
+    parsers = [StepParser(position, step, catalogue) for position, step in enumerate(raw_steps)]
+    ids = [parser.step_id for parser in parsers]
+    problems += _duplicate_ids(ids)
+    checker = ReferenceChecker(inputs)
     steps: dict[str, Step] = {}
-    ports: dict[str, str] = {}
-    for position, (step_id, step_shape) in enumerate(zip(ids, shape.steps, strict=True)):
-        parser = StepParser(step_id, step_shape, pointer("steps", position), catalogue)
-        steps[step_id] = parser.parse()
+    for position, parser in enumerate(parsers):
+        step = steps[parser.step_id] = parser.parse()
         problems += parser.problems
-        problems += checker.check(steps[step_id], parser.node, parser.at, ids[position:])
-        checker.add(step_id, parser.node)
-        ports[step_id] = parser.node.ports[0] if parser.node else ""
+        problems += checker.check(step, parser.node, parser.at, ids[position:])
+        checker.add(parser.step_id, parser.node)
     if problems:
         raise InvalidDefinition(_summary(problems), problems)
+    ports = {parser.step_id: parser.node.ports[0] for parser in parsers if parser.node}
     edges = tuple(Edge(source, ports[source], target) for source, target in pairwise(ids))
-    return Plan(
-        steps=steps, edges=edges, inputs=shape.inputs, timeout_seconds=shape.timeout_seconds
-    )
+    return Plan(steps=steps, edges=edges, inputs=inputs, timeout_seconds=shape.timeout_seconds)
 
 
 class StepParser:
     """Parses one step; what is wrong with it gathers in `problems`."""
 
-    def __init__(self, step_id: str, shape: StepShape, at: str, catalogue: NodeCatalogue) -> None:
-        self.step_id, self.shape, self.at, self.catalogue = step_id, shape, at, catalogue
-        self.node = catalogue.find(shape.type)
-        self.problems: list[Problem] = []
+    def __init__(self, position: int, raw: Any, catalogue: NodeCatalogue) -> None:
+        self.at = pointer("steps", position)
+        self.catalogue = catalogue
+        self.shape, self.problems = read(StepShape, raw, self.at)
+        self.type: str | None = getattr(self.shape, "type", None)
+        self.step_id = self.shape.id or f"step_{position + 1}"
+        self.node = catalogue.find(self.type) if self.type is not None else None
 
     def parse(self) -> Step:
         """Return the step; it may be used only when there are no problems."""
         expressions: dict[str, Expression] = {}
-        if self.node is None:
-            self._unknown_type()
-        else:
+        if self.node is not None:
             expressions = self._expressions(self.node)
-            self._check_config()
+            if not any(problem.pointer == f"{self.at}/config" for problem in self.problems):
+                self._check_config(self.node)
+        elif self.type is not None:
+            self._unknown_type(self.type)
         config = compile_template(
             {k: v for k, v in self.shape.config.items() if k not in expressions}
         )
@@ -77,7 +78,7 @@ class StepParser:
             self._add(f"/config{place}", fault.code, fault.detail)
         return Step(
             id=self.step_id,
-            type=self.shape.type,
+            type=self.type or "",
             config=config,
             expressions=expressions,
             retry=RetryPolicy(**self.shape.retry.model_dump())
@@ -97,31 +98,26 @@ class StepParser:
                     self._add(pointer("config", field), fault.code, fault.detail)
         return found
 
-    def _check_config(self) -> None:
-        for problem in self.catalogue.check_config(self.shape.type, self.shape.config):
+    def _check_config(self, node: NodeInfo) -> None:
+        for problem in self.catalogue.check_config(node.type, self.shape.config):
             self._add(f"/config{problem.pointer}", problem.code, problem.detail)
 
-    def _unknown_type(self) -> None:
-        names = self.catalogue.names()
-        detail = f"There is no node type {self.shape.type!r}.{nearest(self.shape.type, names)} GET /api/v1/nodes lists all."
+    def _unknown_type(self, node_type: str) -> None:
+        suggestion = nearest(node_type, self.catalogue.names())
+        detail = f"There is no node type {node_type!r}.{suggestion} GET /api/v1/nodes lists all."
         self._add("/type", "unknown_node_type", detail)
 
     def _add(self, place: str, code: str, detail: str) -> None:
         self.problems.append(Problem(self.at + place, code, detail))
 
 
-def _shape(raw: Any) -> DefinitionShape:
-    if len(orjson.dumps(raw)) > MAX_DEFINITION_BYTES:
-        detail = f"The definition is larger than {MAX_DEFINITION_BYTES // 1024} KiB: split it into several workflows."
-        raise InvalidDefinition(detail, [Problem("", "definition_too_large", detail)])
+def _require_size(raw: Any) -> None:
     if not isinstance(raw, dict):
         detail = 'A definition is an object such as {"steps": [{"type": "log", "config": {"message": "Hello"}}]}.'
         raise InvalidDefinition(detail, [Problem("", "invalid_value", detail)])
-    try:
-        return DefinitionShape.model_validate(raw)
-    except ValidationError as error:
-        problems = from_validation(error, DefinitionShape, raw)
-        raise InvalidDefinition(_summary(problems), problems) from None
+    if len(orjson.dumps(raw)) > MAX_DEFINITION_BYTES:
+        detail = f"The definition is larger than {MAX_DEFINITION_BYTES // 1024} KiB: split it into several workflows."
+        raise InvalidDefinition(detail, [Problem("", "definition_too_large", detail)])
 
 
 def _duplicate_ids(ids: list[str]) -> Iterator[Problem]:

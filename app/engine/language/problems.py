@@ -10,6 +10,12 @@ from pydantic_core import ErrorDetails
 from app.core.errors import Problem
 
 CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field"}
+SENTENCES = {
+    "dict_type": "This must be an object.",
+    "list_type": "This must be a list.",
+    "string_type": "This must be a string.",
+    "too_short": "This must not be empty.",
+}
 
 
 def pointer(*parts: object) -> str:
@@ -64,5 +70,5 @@ def _mend(fault: ErrorDetails, model: type[BaseModel]) -> str:
         return f"There is no field {name!r} here.{nearest(name, fields)} The fields are: {', '.join(fields)}."
     if fault["type"] == "missing":
         return f"The field {name!r} is required."
-    message = fault["msg"].removeprefix("Value error, ")
+    message = SENTENCES.get(fault["type"], fault["msg"].removeprefix("Value error, "))
     return message if message.endswith(".") else f"{message}."

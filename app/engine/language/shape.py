@@ -1,8 +1,12 @@
 """The shape of a definition as people write it; `definition.py` checks what it means."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.core.errors import Problem
+from app.engine.language.problems import existing_path, from_validation
 
 MAX_STEPS = 500
 MAX_TIMEOUT_SECONDS = 30 * 86_400
@@ -40,6 +44,33 @@ class StepShape(_Shape):
 class DefinitionShape(_Shape):
     """A list of steps that run from top to bottom."""
 
-    steps: list[StepShape] = Field(min_length=1, max_length=MAX_STEPS)
+    steps: list[Any] = Field(min_length=1, max_length=MAX_STEPS)
     inputs: dict[str, Any] | None = None
     timeout_seconds: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def read(shape: type[Shape], raw: Any, at: str = "") -> tuple[Shape, list[Problem]]:
+    """Return what can be read of a part of a definition, and what cannot, so that the rest is still checked.
+
+    Fields that do not fit are left at their defaults; required ones are then missing from the shape.
+    """
+    try:
+        return shape.model_validate(raw), []
+    except ValidationError as error:
+        problems = [
+            Problem(at + found.pointer, found.code, found.detail)
+            for found in from_validation(error, shape, raw)
+        ]
+        if not isinstance(raw, Mapping):
+            return shape.model_construct(), problems
+        paths = [existing_path(fault, raw) for fault in error.errors(include_url=False)]
+        bad = {path[0] for path in paths if path}
+        kept = {
+            name: value
+            for name, value in raw.items()
+            if name in shape.model_fields and name not in bad
+        }
+        return shape.model_construct(**kept), problems
