@@ -1,17 +1,15 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from app.core.errors import AutomateError
-from app.core.statuses import AttemptStatus, RunStatus
+from app.core.statuses import RunStatus
 from app.engine.executor import LogLine
-from app.engine.language.plan import Plan
-from app.engine.planning.planner import End, Wait
-from app.engine.planning.progress import Progress, progress
-from app.engine.planning.record import StepState
+from app.engine.planning.board import Board, Decision, End, Wait
+from app.engine.planning.record import StepState, rfc3339
 from app.engine.planning.transitions import interrupt
 
 
@@ -67,58 +65,33 @@ class ActiveRun:
 
     id: str
     epoch: int
-    plan: Plan
-    facts: Mapping[str, Any]
-    """What expressions see besides the steps: `input`, `run`, `workflow`."""
-    started_at: datetime
-    record: dict[str, StepState] = field(default_factory=dict)
+    board: Board
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
-
-    @property
-    def deadline(self) -> datetime | None:
-        """Return when the run times out."""
-        seconds = self.plan.timeout_seconds
-        return None if seconds is None else self.started_at + timedelta(seconds=seconds)
 
     def seconds_to_next_wait(self, now: datetime) -> float | None:
         """Return how long until a parked step is due while others still run; None when nothing is parked."""
         due = min((wait.until for wait in self.waits), default=None)
         return None if due is None else max(0.0, (due - now).total_seconds())
 
-    def scope(self, state: StepState) -> dict[str, Any]:
-        """Return what the expressions of an attempt see; its `now` is the recorded start, so that a replay is stable."""
-        steps = {
-            done.path: {"output": done.output, "status": done.status.value, "error": done.error}
-            for done in self.record.values()
-            if done.settled
-        }
-        return {**self.facts, "steps": steps, "now": rfc3339(state.started_at or self.started_at)}
-
     def advance(
         self, settled: Sequence[StepState], lines: Lines, now: datetime, *, draining: bool
     ) -> Checkpoint:
         """Take over what became of attempts, decide what comes next, and return what to commit.
 
-        While `draining`, nothing new starts: the run goes back to the queue.
+        While `draining`, nothing new starts: once no attempt runs, the run goes back to the queue.
         """
-        record = {**self.record, **{state.path: state for state in settled}}
-        step = progress(self.plan, record, now, self.deadline)
-        if draining and step.started:
-            self.record, self.started = record, ()
-            return self._checkpoint(settled, lines, self._requeued(now))
-        self.record, self.started, self.waits = step.record, step.started, step.waits
-        return self._checkpoint((*settled, *step.changes), lines, self._leave(step, now))
+        decision = self.board.look(settled, now, start=not draining)
+        self.started, self.waits = decision.started, decision.waits
+        return self._checkpoint(
+            decision.changes, lines, self._leave(decision, now, draining=draining)
+        )
 
     def interrupted(self, now: datetime) -> Checkpoint:
         """Return what to commit when the worker stops in the middle of attempts."""
-        states = [
-            interrupt(state, now)
-            for state in self.record.values()
-            if state.status is AttemptStatus.RUNNING
-        ]
+        states = [interrupt(self.board.record[path], now) for path in self.board.running]
         return self._checkpoint(states, (), self._requeued(now))
 
     def broken(self, error: Exception, now: datetime) -> Checkpoint:
@@ -138,17 +111,21 @@ class ActiveRun:
         )
         return Checkpoint(self.id, self.epoch, tuple(states), numbered, leave)
 
-    def _leave(self, step: Progress, now: datetime) -> Mapping[str, Any] | None:
-        if step.end is not None:
-            return ended(step.end, now)
-        if not step.idle:
+    def _leave(
+        self, decision: Decision, now: datetime, *, draining: bool
+    ) -> Mapping[str, Any] | None:
+        if decision.end is not None:
+            return ended(decision.end, now)
+        if self.board.running:
             return None
-        wake_at = min((wait.until for wait in step.waits), default=now)
-        if self.deadline is not None:
-            wake_at = min(wake_at, self.deadline)
+        if draining:
+            return self._requeued(now)
+        wake_at = min((wait.until for wait in decision.waits), default=now)
+        if self.board.deadline is not None:
+            wake_at = min(wake_at, self.board.deadline)
         waiting_for = [
             {"step": wait.path, "kind": wait.kind, "until": rfc3339(wait.until)}
-            for wait in step.waits
+            for wait in decision.waits
         ]
         return {
             **_LEAVE,
@@ -179,8 +156,3 @@ def ended(end: End, now: datetime) -> Mapping[str, Any]:
         "error": end.error,
         "finished_at": now,
     }
-
-
-def rfc3339(time: datetime) -> str:
-    """Return a time as the API and expressions show it."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

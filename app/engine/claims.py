@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
@@ -10,10 +12,10 @@ from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine import store
-from app.engine.active_run import ActiveRun, Checkpoint, ended, rfc3339
+from app.engine.active_run import ActiveRun, Checkpoint, ended
 from app.engine.journal import write_checkpoints
-from app.engine.planning.planner import End
-from app.engine.planning.record import StepState, latest
+from app.engine.planning.board import Board, End
+from app.engine.planning.record import StepState, latest, rfc3339
 from app.engine.planning.transitions import lose
 from app.engine.plans import LoadedVersion, PlanCache
 from app.engine.registry import Catalogue
@@ -68,25 +70,24 @@ class Claims:
             return None, self._cannot_run(row, "its version is gone")
         if isinstance(version.plan, InvalidDefinition):
             return None, self._cannot_run(row, version.plan.detail)
-        run = ActiveRun(
-            id=row.id,
-            epoch=row.epoch,
-            plan=version.plan,
-            facts=_facts(row, version.workflow_name),
-            started_at=row.started_at,
-            record=latest(attempts),
-        )
-        return run, run.advance(self._lost(run), (), self._clock.now(), draining=False)
-
-    def _lost(self, run: ActiveRun) -> list[StepState]:
-        """Return the attempts that were still running when their worker died, as lost."""
         now = self._clock.now()
-        lost = []
-        for state in run.record.values():
-            if state.status is AttemptStatus.RUNNING:
-                found = self._catalogue.get(state.type)
-                lost.append(lose(state, found.node.on_lost if found else "retry", now))
-        return lost
+        record = self._without_lost(latest(attempts), now)
+        lost = [state for path, state in record.items() if state.status is AttemptStatus.LOST]
+        run = ActiveRun(
+            row.id,
+            row.epoch,
+            Board(version.plan, _facts(row, version.workflow_name), row.started_at, record),
+        )
+        checkpoint = run.advance((), (), now, draining=False)
+        return run, replace(checkpoint, states=(*lost, *checkpoint.states))
+
+    def _without_lost(self, record: dict[str, StepState], now: datetime) -> dict[str, StepState]:
+        """Return the record with the attempts that ran when their worker died marked as lost."""
+        for path, state in record.items():
+            found = self._catalogue.get(state.type)
+            if state.status is AttemptStatus.RUNNING and not (found and found.info.is_loop):
+                record[path] = lose(state, found.node.on_lost if found else "retry", now)
+        return record
 
     def _cannot_run(self, row: Row[Any], reason: str) -> Checkpoint:
         error = {

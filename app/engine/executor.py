@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from app.core.clock import Clock
 from app.core.errors import AutomateError
 from app.core.logging import get_logger
+from app.engine.language.expression_places import put
 from app.engine.language.expressions import Expression
 from app.engine.language.plan import Step
 from app.engine.language.problems import from_validation
@@ -52,6 +53,7 @@ class AttemptContext:
     attempt: int
     http: httpx.AsyncClient
     clock: Clock
+    upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
 
     @property
@@ -117,8 +119,8 @@ def _resolve(attempt: Attempt) -> dict[str, Any]:
         config: dict[str, Any] = attempt.step.config.render(attempt.scope)
     except AutomateError as error:
         raise _Refused(Failed(error.code, error.detail, again=False)) from None
-    for name, expression in attempt.step.expressions.items():
-        config[name] = Expr(_Bound(expression, attempt.scope))
+    for path, expression in attempt.step.expressions.items():
+        put(config, path, Expr(_Bound(expression, attempt.scope)))
     return config
 
 
@@ -248,8 +250,8 @@ def _close(work: asyncio.Task[Any]) -> None:
 
 def _normalise(attempt: Attempt, answer: Any) -> Succeeded:
     done = answer if isinstance(answer, Done) else Done(answer)
-    if done.port is not None and done.port not in attempt.node.info.ports:
-        ports = ", ".join(attempt.node.info.ports)
+    if done.port is not None and done.port not in attempt.step.ports:
+        ports = ", ".join(attempt.step.ports)
         raise _Refused(
             Failed("unknown_port", f"The node answered with port {done.port!r}; it has: {ports}.")
         )

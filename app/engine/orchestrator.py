@@ -154,26 +154,31 @@ class Orchestrator:
     def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
         settled = [
-            settle(state, outcome, run.plan.steps[state.path].retry, now, random.random)
+            settle(state, outcome, run.board.step(state.path).retry, now, random.random)
             for state, (outcome, _) in ended
         ]
         lines = [(state, written) for state, (_, written) in ended if written]
         return run.advance(settled, lines, now, draining=self._draining)
 
     async def _attempt(self, run: ActiveRun, state: StepState) -> Ended:
-        step = run.plan.steps[state.path]
+        step = run.board.step(state.path)
         node = self._shop.catalogue.get(step.type)
         if node is None:
             return Failed(
                 "unknown_node_type", f"This worker has no node type {step.type!r}.", again=False
             ), ()
         context = AttemptContext(
-            run.id, state.path, state.attempt, self._shop.http, self._shop.clock
+            run_id=run.id,
+            step_path=state.path,
+            attempt=state.attempt,
+            http=self._shop.http,
+            clock=self._shop.clock,
+            upstream=run.board.upstream(state.path),
         )
         attempt = Attempt(
             step=step,
             node=node,
-            scope=run.scope(state),
+            scope=run.board.scope(state.path),
             context=context,
             timeout_seconds=self._seconds_left(run, step.timeout_seconds),
             max_output_bytes=self._shop.max_output_bytes,
@@ -181,9 +186,11 @@ class Orchestrator:
         return await run_attempt(attempt), context.lines
 
     def _seconds_left(self, run: ActiveRun, timeout_seconds: float) -> float:
-        if run.deadline is None:
+        if run.board.deadline is None:
             return timeout_seconds
-        return max(0.0, min(timeout_seconds, _seconds_until(run.deadline, self._shop.clock.now())))
+        return max(
+            0.0, min(timeout_seconds, _seconds_until(run.board.deadline, self._shop.clock.now()))
+        )
 
     async def _until_lease_is_valid(self) -> None:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""

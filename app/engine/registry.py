@@ -20,7 +20,7 @@ from app.core.logging import get_logger
 from app.engine.language.catalogue import NodeInfo
 from app.engine.language.expressions import compile_template
 from app.engine.language.problems import existing_path, from_validation, pointer
-from app.engine.sdk import Node, node_models
+from app.engine.sdk import LoopNode, Node, node_models
 
 BUILT_IN = Path(__file__).parent / "nodes"
 ENTRY_POINTS = "automateos.nodes"
@@ -71,6 +71,10 @@ class Catalogue:
     def types(self) -> Sequence[NodeInfo]:
         """Return all node types, sorted by name."""
         return [self._types[name].info for name in self.names()]
+
+    def ports(self, node_type: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ports of a step with this config."""
+        return self._types[node_type].node.ports_of(config)
 
     def check_config(self, node_type: str, config: Mapping[str, Any]) -> Sequence[Problem]:
         """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
@@ -187,6 +191,7 @@ def _describe(
         ports=node.ports,
         example=node.example,
         source=source,
+        is_loop=issubclass(type(node), LoopNode),
     )
 
 

@@ -17,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
-    "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "Node", "NodeConfig", "NodeOutput", "Retry",
+    "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
     "expression_field",
 ]  # fmt: skip
 
@@ -141,6 +141,8 @@ class Context(Protocol):
         """Return the key that every attempt of this step carries: send it, so that repetitions can be dropped."""
         ...
 
+    upstream: Mapping[str, Any]
+    """Outputs of the steps that led to this one, by id, in the order of the definition."""
     http: httpx.AsyncClient
     """Shared, pooled, and guarded: private addresses are refused unless the operator allows them."""
 
@@ -170,9 +172,24 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     example: ClassVar[Mapping[str, Any]] = {}
     """A config that works, shown in the catalogue; the conformance tests validate it."""
 
+    @classmethod
+    def ports_of(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ports of a step with this config (as the user wrote it); the same for all unless overridden."""
+        del config
+        return cls.ports
+
     @abstractmethod
     def run(self, config: ConfigT, context: Context) -> OutputT | Done | Awaitable[OutputT | Done]:
         """Do the work of one attempt: `async def` runs on the event loop, plain `def` in a thread of its own."""
+
+
+class LoopNode(Node[ConfigT, OutputT]):
+    """A node type that the engine carries out itself: it runs the step's own `steps` again and again."""
+
+    def run(self, config: ConfigT, context: Context) -> OutputT | Done:
+        """Never called: a loop has iterations, not attempts."""
+        del config, context
+        raise TypeError(f"{self.type} is carried out by the engine")
 
 
 def node_models(node: type[Node[Any, Any]]) -> tuple[type[BaseModel], Any]:
@@ -182,7 +199,7 @@ def node_models(node: type[Node[Any, Any]]) -> tuple[type[BaseModel], Any]:
         TypeError: when the class does not subclass `Node[Config, Output]`.
     """
     for base in getattr(node, "__orig_bases__", ()):
-        if get_origin(base) is Node:
+        if get_origin(base) in {Node, LoopNode}:
             config, output = get_args(base)
             if isinstance(config, type) and issubclass(config, BaseModel):
                 return config, output

@@ -19,16 +19,7 @@ class NodeInfo:
     ports: tuple[str, ...]
     example: Mapping[str, Any]
     source: str
-
-    @property
-    def expression_fields(self) -> Mapping[str, Sequence[str]]:
-        """Return the config fields that hold a bare expression, with the local names that each may use."""
-        properties = self.config_schema.get("properties", {})
-        return {
-            name: schema.get("x-locals", ())
-            for name, schema in properties.items()
-            if _is_expression(schema)
-        }
+    is_loop: bool = False
 
 
 class NodeCatalogue(Protocol):
@@ -42,11 +33,10 @@ class NodeCatalogue(Protocol):
         """Return the names of all node types."""
         ...
 
+    def ports(self, node_type: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ports of a step with this config."""
+        ...
+
     def check_config(self, node_type: str, config: Mapping[str, Any]) -> Sequence[Problem]:
         """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
         ...
-
-
-def _is_expression(schema: Mapping[str, Any]) -> bool:
-    choices = schema.get("anyOf", (schema,))
-    return any(choice.get("format") == "expression" for choice in choices)

@@ -1,24 +1,19 @@
 """Parse and check a definition: every problem at once, or a plan."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from app.core.errors import InvalidDefinition, Problem
-from app.engine.language.catalogue import NodeCatalogue, NodeInfo
-from app.engine.language.expressions import (
-    Expression,
-    ExpressionFault,
-    compile_expression,
-    compile_template,
-)
+from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.input_schema import schema_problems
-from app.engine.language.plan import Edge, Plan, RetryPolicy, Step
-from app.engine.language.problems import nearest, pointer
-from app.engine.language.references import ReferenceChecker
-from app.engine.language.shape import DefinitionShape, StepShape, read
+from app.engine.language.plan import Plan
+from app.engine.language.references import Scope
+from app.engine.language.shape import MAX_NESTING, MAX_STEPS, DefinitionShape, read
+from app.engine.language.steps import StepParser
+from app.engine.language.wiring import wire
 
 MAX_DEFINITION_BYTES = 256 * 1024
 
@@ -31,84 +26,111 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
     """
     _require_size(raw)
     shape, problems = read(DefinitionShape, raw)
-    raw_steps = getattr(shape, "steps", [])
     inputs = shape.inputs
     problems += schema_problems(inputs) if inputs is not None else ()
-    parsers = [StepParser(position, step, catalogue) for position, step in enumerate(raw_steps)]
-    ids = [parser.step_id for parser in parsers]
-    problems += _duplicate_ids(ids)
-    checker = ReferenceChecker(inputs)
-    steps: dict[str, Step] = {}
-    for position, parser in enumerate(parsers):
-        step = steps[parser.step_id] = parser.parse()
-        problems += parser.problems
-        problems += checker.check(step, parser.node, parser.at, ids[position:])
-        checker.add(parser.step_id, parser.node)
+    parser = DefinitionParser(catalogue, problems)
+    plan = parser.level(getattr(shape, "steps", []), "", "", Scope(inputs or {}), depth=1)
+    if len(parser.taken) > MAX_STEPS:
+        parser.complain(
+            "/steps",
+            "too_many_steps",
+            f"There are {len(parser.taken)} steps; at most {MAX_STEPS} are taken.",
+        )
     if problems:
         raise InvalidDefinition(_summary(problems), problems)
-    ports = {parser.step_id: parser.node.ports[0] for parser in parsers if parser.node}
-    edges = tuple(Edge(source, ports[source], target) for source, target in pairwise(ids))
-    return Plan(steps=steps, edges=edges, inputs=inputs, timeout_seconds=shape.timeout_seconds)
+    return replace(plan, inputs=inputs, timeout_seconds=shape.timeout_seconds)
 
 
-class StepParser:
-    """Parses one step; what is wrong with it gathers in `problems`."""
+class DefinitionParser:
+    """Parses levels of steps: the definition's own, and those of loops."""
 
-    def __init__(self, position: int, raw: Any, catalogue: NodeCatalogue) -> None:
-        self.at = pointer("steps", position)
-        self.catalogue = catalogue
-        self.shape, self.problems = read(StepShape, raw, self.at)
-        self.type: str | None = getattr(self.shape, "type", None)
-        self.step_id = self.shape.id or f"step_{position + 1}"
-        self.node = catalogue.find(self.type) if self.type is not None else None
+    def __init__(self, catalogue: NodeCatalogue, problems: list[Problem]) -> None:
+        self._catalogue = catalogue
+        self._problems = problems
+        self.taken: dict[str, str] = {}
+        """Where each id stands: ids are unique over all levels, so that `steps.x` means one step."""
 
-    def parse(self) -> Step:
-        """Return the step; it may be used only when there are no problems."""
-        expressions: dict[str, Expression] = {}
-        if self.node is not None:
-            expressions = self._expressions(self.node)
-            if not any(problem.pointer == f"{self.at}/config" for problem in self.problems):
-                self._check_config(self.node)
-        elif self.type is not None:
-            self._unknown_type(self.type)
-        config = compile_template(
-            {k: v for k, v in self.shape.config.items() if k not in expressions}
+    def complain(self, at: str, code: str, detail: str) -> None:
+        """Add a problem."""
+        self._problems.append(Problem(at, code, detail))
+
+    def level(self, raw_steps: Sequence[Any], at: str, name: str, outer: Scope, depth: int) -> Plan:
+        """Return the plan of one level; what is wrong with it is added to the problems."""
+        prefix = f"{name}_" if name else ""
+        parsers = [
+            StepParser(
+                raw, f"{at}/steps/{position}", f"{prefix}step_{position + 1}", self._catalogue
+            )
+            for position, raw in enumerate(raw_steps)
+        ]
+        for parser in parsers:
+            self._take_id(parser)
+        wiring = wire(
+            [parser.wired for parser in {parser.id: parser for parser in parsers}.values()]
         )
-        for place, fault in config.faults:
-            self._add(f"/config{place}", fault.code, fault.detail)
-        return Step(
-            id=self.step_id,
-            type=self.type or "",
-            config=config,
-            expressions=expressions,
-            retry=RetryPolicy(**self.shape.retry.model_dump())
-            if self.shape.retry
-            else RetryPolicy(),
-            timeout_seconds=self.shape.timeout_seconds,
-        )
+        outputs = {
+            **outer.outputs,
+            **{parser.id: parser.node.output_schema if parser.node else {} for parser in parsers},
+        }
+        steps = {}
+        for parser in parsers:
+            scope = replace(
+                outer,
+                before=outer.before | wiring.before[parser.id],
+                settled=outer.settled | wiring.settled[parser.id],
+                certain=outer.certain | wiring.certain[parser.id],
+                outputs=outputs,
+            )
+            body = self._body(parser, scope, depth)
+            self._check_references(parser, scope, body)
+            self._problems += parser.problems
+            steps[parser.id] = parser.step(body)
+        self._problems += wiring.problems
+        return Plan({step: steps[step] for step in wiring.order}, tuple(wiring.edges))
 
-    def _expressions(self, node: NodeInfo) -> dict[str, Expression]:
-        found: dict[str, Expression] = {}
-        for field in node.expression_fields:
-            source = self.shape.config.get(field)
-            if isinstance(source, str):
-                try:
-                    found[field] = compile_expression(source)
-                except ExpressionFault as fault:
-                    self._add(pointer("config", field), fault.code, fault.detail)
-        return found
+    def _take_id(self, parser: StepParser) -> None:
+        taken = self.taken.setdefault(parser.id, parser.at)
+        if taken != parser.at:
+            detail = f"The id {parser.id!r} is taken by the step at {taken}: give each step an id of its own."
+            parser.complain("/id", "duplicate_step_id", detail)
 
-    def _check_config(self, node: NodeInfo) -> None:
-        for problem in self.catalogue.check_config(node.type, self.shape.config):
-            self._add(f"/config{problem.pointer}", problem.code, problem.detail)
+    def _body(self, parser: StepParser, scope: Scope, depth: int) -> Plan | None:
+        raw = parser.shape.steps
+        if not parser.is_loop:
+            if raw is not None:
+                parser.complain(
+                    "/steps",
+                    "unknown_field",
+                    f"A step of type {parser.type!r} has no steps of its own.",
+                )
+            return None
+        if raw is None:
+            parser.complain(
+                "/steps", "missing_field", "A loop needs `steps`: what to do in each iteration."
+            )
+            return None
+        if depth >= MAX_NESTING:
+            parser.complain(
+                "/steps", "nested_too_deep", f"Loops may be nested {MAX_NESTING - 1} deep."
+            )
+            return None
+        local = ("item", "index") if ("items",) in parser.expressions else ("index",)
+        inner = replace(scope, local=tuple(dict.fromkeys((*scope.local, *local))))
+        return self.level(raw, parser.at, parser.id, inner, depth + 1)
 
-    def _unknown_type(self, node_type: str) -> None:
-        suggestion = nearest(node_type, self.catalogue.names())
-        detail = f"There is no node type {node_type!r}.{suggestion} GET /api/v1/nodes lists all."
-        self._add("/type", "unknown_node_type", detail)
+    def _check_references(self, parser: StepParser, scope: Scope, body: Plan | None) -> None:
+        for reference, at, names in parser.references():
+            place = replace(scope, local=(*scope.local, *names))
+            if (
+                body is not None
+            ):  # a loop's own expressions see its body's latest iteration, if there is one
+                place = replace(
+                    place, outputs={**place.outputs, **dict.fromkeys(body.steps, _ANYTHING)}
+                )
+            self._problems += place.problems(reference, at)
 
-    def _add(self, place: str, code: str, detail: str) -> None:
-        self.problems.append(Problem(self.at + place, code, detail))
+
+_ANYTHING: Mapping[str, Any] = {}
 
 
 def _require_size(raw: Any) -> None:
@@ -118,18 +140,6 @@ def _require_size(raw: Any) -> None:
     if len(orjson.dumps(raw)) > MAX_DEFINITION_BYTES:
         detail = f"The definition is larger than {MAX_DEFINITION_BYTES // 1024} KiB: split it into several workflows."
         raise InvalidDefinition(detail, [Problem("", "definition_too_large", detail)])
-
-
-def _duplicate_ids(ids: list[str]) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for position, step_id in enumerate(ids):
-        if step_id in first:
-            yield Problem(
-                pointer("steps", position, "id"),
-                "duplicate_step_id",
-                f"The id {step_id!r} is taken by step {first[step_id] + 1}: give each step an id of its own.",
-            )
-        first.setdefault(step_id, position)
 
 
 def _summary(problems: list[Problem]) -> str:

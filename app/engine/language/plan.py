@@ -1,11 +1,20 @@
 """The parsed form of a definition: a frozen graph of steps and edges. Everything behind the parser knows it alone."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Literal
 
+from app.engine.language.expression_places import Path
 from app.engine.language.expressions import Expression, Template
+
+ANY_PORT: Final = "*"
+"""The port of an edge that is taken when its source is done, whichever port it chose."""
+FAILED: Final = "failed"
+"""The port of an error branch: taken when the source has failed for good."""
+ALWAYS: Final = "always"
+"""The port of an edge that is taken when the source is done and when it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +29,34 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """What makes a step a loop over its body: over `items`, or as long as `condition` holds."""
+
+    body: "Plan"
+    items: Expression | None
+    condition: Expression | None
+    stop_when: Expression | None
+    concurrency: int
+    max_iterations: int
+    keep_going: bool
+    """Whether an iteration that failed leaves null in the output instead of failing the loop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One place in the definition. `expressions` are the config fields that hold a bare expression."""
+    """One place in the definition. `expressions` are the places in its config that hold a bare expression."""
 
     id: str
     type: str
     config: Template
-    expressions: Mapping[str, Expression]
+    expressions: Mapping[Path, Expression]
     retry: RetryPolicy
     timeout_seconds: float
+    ports: tuple[str, ...] = ()
+    join: Literal["all", "any"] = "all"
+    when: Expression | None = None
+    continue_on_error: bool = False
+    loop: Loop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +78,37 @@ class Plan:
     timeout_seconds: float | None = None
 
     @cached_property
-    def incoming(self) -> Mapping[str, tuple[Edge, ...]]:
-        """Return the edges into each step."""
-        return {
-            step: tuple(edge for edge in self.edges if edge.target == step) for step in self.steps
-        }
+    def outgoing(self) -> Mapping[str, tuple[Edge, ...]]:
+        """Return the edges that leave each step."""
+        edges: dict[str, list[Edge]] = defaultdict(list)
+        for edge in self.edges:
+            edges[edge.source].append(edge)
+        return {step: tuple(edges[step]) for step in self.steps}
+
+    @cached_property
+    def indegree(self) -> Mapping[str, int]:
+        """Return how many edges lead into each step."""
+        counts = dict.fromkeys(self.steps, 0)
+        for edge in self.edges:
+            counts[edge.target] += 1
+        return counts
+
+    @cached_property
+    def sources(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the steps from which an edge leads into each step, in the order of the plan."""
+        leading = {(edge.source, edge.target) for edge in self.edges}
+        order = list(self.steps)
+        found: dict[str, list[str]] = defaultdict(list)
+        for source, target in sorted(leading, key=lambda pair: order.index(pair[0])):
+            found[target].append(source)
+        return {step: tuple(found[step]) for step in self.steps}
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """Return the steps that no edge leads into: they start at once."""
+        return tuple(step for step, count in self.indegree.items() if count == 0)
 
     @cached_property
     def ends(self) -> tuple[str, ...]:
         """Return the steps that no edge leaves."""
-        sources = {edge.source for edge in self.edges}
-        return tuple(step for step in self.steps if step not in sources)
+        return tuple(step for step, edges in self.outgoing.items() if not edges)

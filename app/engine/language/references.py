@@ -1,13 +1,12 @@
 """Check what expressions refer to: steps that have run before, and names that are there."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.errors import Problem
-from app.engine.language.catalogue import NodeInfo
 from app.engine.language.expressions import Reference
-from app.engine.language.plan import Step
-from app.engine.language.problems import nearest, pointer
+from app.engine.language.problems import nearest
 
 RUN_FIELDS = ("id", "started_at", "trigger")
 WORKFLOW_FIELDS = ("id", "name", "version")
@@ -15,68 +14,72 @@ STEP_FIELDS = ("output", "status", "error")
 ROOTS = ("input", "steps", "run", "workflow", "now")
 
 
-class ReferenceChecker:
-    """Knows the steps above the one that is being checked, and what they put out."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression in one place may refer to. `outputs` are the schemas of what steps put out."""
 
-    def __init__(self, inputs: Mapping[str, Any] | None) -> None:
-        self._inputs: Mapping[str, Any] = inputs or {}
-        self._before: dict[str, NodeInfo | None] = {}
+    inputs: Mapping[str, Any]
+    local: tuple[str, ...] = ()
+    before: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def add(self, step_id: str, node: NodeInfo | None) -> None:
-        """Let later steps refer to this one."""
-        self._before[step_id] = node
-
-    def check(
-        self, step: Step, node: NodeInfo | None, at: str, not_before: Sequence[str]
-    ) -> Iterator[Problem]:
-        """Yield a problem for each reference that can never hold; `not_before` are this step and those after it."""
-        for place, reference in step.config.references:
-            yield from self._problems(reference, f"{at}/config{place}", ROOTS, not_before)
-        for field, expression in step.expressions.items():
-            names = (*ROOTS, *(node.expression_fields[field] if node else ()))
-            for reference in expression.references:
-                yield from self._problems(
-                    reference, f"{at}{pointer('config', field)}", names, not_before
-                )
-
-    def _problems(
-        self, reference: Reference, at: str, names: Sequence[str], not_before: Sequence[str]
-    ) -> Iterator[Problem]:
+    def problems(self, reference: Reference, at: str) -> Iterator[Problem]:
+        """Yield a problem when a reference can never hold, or holds on some ways through the workflow only."""
         root, *rest = reference.path
+        names = (*ROOTS, *self.local)
         if root not in names:
             detail = f"There is no variable {root!r} here.{nearest(str(root), names)} There are: {', '.join(names)}."
             yield Problem(at, "unknown_name", detail)
+        elif root == "steps" and rest:
+            yield from self._step(rest, at, optional=reference.optional)
         elif reference.optional:
             return
-        elif root == "steps" and rest:
-            yield from self._step(rest, at, not_before)
         elif root == "input":
-            yield from _missing(self._inputs, rest, at, "input")
+            yield from _missing(self.inputs, rest, at, "input")
         elif root in {"run", "workflow"} and rest:
             yield from _field(
                 rest[0], RUN_FIELDS if root == "run" else WORKFLOW_FIELDS, at, str(root)
             )
 
-    def _step(
-        self, path: Sequence[str | int], at: str, not_before: Sequence[str]
-    ) -> Iterator[Problem]:
-        step_id, *rest = path
-        name = f"steps.{step_id}"
-        if step_id in not_before:
-            yield Problem(
-                at,
-                "step_not_before",
-                f"{name} has not run when this step runs: move it above, or drop it.",
-            )
-        elif step_id not in self._before:
-            known = ", ".join(self._before) or "none"
-            detail = f"There is no step {step_id!r} before this one.{nearest(str(step_id), self._before)} There are: {known}."
+    def _step(self, path: Sequence[str | int], at: str, *, optional: bool) -> Iterator[Problem]:
+        step, rest, name = str(path[0]), path[1:], f"steps.{path[0]}"
+        if step not in self.outputs:
+            known = ", ".join(sorted(self.before)) or "none"
+            detail = f"There is no step {step!r}.{nearest(step, self.before)} Before this one come: {known}."
             yield Problem(at, "unknown_step", detail)
+        elif optional:
+            return
+        elif step not in self.before:
+            detail = f"{name} has not run when this step runs: let this step depend on it, or drop the reference."
+            yield Problem(at, "step_not_before", detail)
+        elif step not in self.settled:
+            yield _maybe(at, name, "may not have run yet", "steps?." + step)
         elif rest:
             yield from _field(rest[0], STEP_FIELDS, at, name)
-            node = self._before[str(step_id)]
-            if node is not None and rest[0] == "output":
-                yield from _missing(node.output_schema, rest[1:], at, f"{name}.output")
+            yield from self._output(step, rest, at)
+
+    def _output(self, step: str, path: Sequence[str | int], at: str) -> Iterator[Problem]:
+        if path[0] != "output" or len(path) == 1:
+            return
+        if step in self.certain:
+            yield from _missing(self.outputs[step], path[1:], at, f"steps.{step}.output")
+        else:
+            yield _maybe(
+                at,
+                f"steps.{step}",
+                "may have been skipped, or have failed",
+                f"steps.{step}.output?",
+            )
+
+
+def _maybe(at: str, name: str, what: str, how: str) -> Problem:
+    return Problem(
+        at,
+        "step_may_be_missing",
+        f"{name} {what}: write `{how}.…` with `?.`, and `??` for a default.",
+    )
 
 
 def _field(name: str | int, fields: Sequence[str], at: str, parent: str) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """The shape of a definition as people write it; `definition.py` checks what it means."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +9,7 @@ from app.core.errors import Problem
 from app.engine.language.problems import existing_path, from_validation
 
 MAX_STEPS = 500
+MAX_NESTING = 10
 MAX_TIMEOUT_SECONDS = 30 * 86_400
 DEFAULT_STEP_TIMEOUT_SECONDS = 300.0
 
@@ -35,14 +36,19 @@ class StepShape(_Shape):
     type: str = Field(min_length=1, max_length=100)
     id: StepId | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+    depends_on: list[str] | None = Field(default=None, max_length=MAX_STEPS)
+    join: Literal["all", "any"] = "all"
+    when: str | None = None
+    on_error: Literal["fail", "continue"] = "fail"
     retry: RetryShape | None = None
     timeout_seconds: float = Field(
         default=DEFAULT_STEP_TIMEOUT_SECONDS, gt=0, le=MAX_TIMEOUT_SECONDS
     )
+    steps: list[Any] | None = Field(default=None, min_length=1, max_length=MAX_STEPS)
 
 
 class DefinitionShape(_Shape):
-    """A list of steps that run from top to bottom."""
+    """A list of steps: each runs after the one above, or after those that its `depends_on` names."""
 
     steps: list[Any] = Field(min_length=1, max_length=MAX_STEPS)
     inputs: dict[str, Any] | None = None

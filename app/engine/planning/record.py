@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.core.statuses import AttemptStatus
@@ -78,3 +78,8 @@ def counted(state: StepState, before: StepState | None) -> StepState:
         failures,
         lost,
     )
+
+
+def rfc3339(time: datetime) -> str:
+    """Return a time as the API and expressions show it."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

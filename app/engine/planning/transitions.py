@@ -10,6 +10,7 @@ from app.engine.language.plan import RetryPolicy
 from app.engine.planning.record import WORKER_LOST, StepState
 
 MAX_LOST_ATTEMPTS = 3
+MAIN_PORT = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,24 @@ def retry_delay(
         grown = policy.max_delay_seconds
     delay = min(grown, policy.max_delay_seconds) * (1 + policy.jitter * random())
     return max(delay, after_seconds or 0.0)
+
+
+def fail(state: StepState, failed: Failed, now: datetime) -> StepState:
+    """Return the state of a step that failed before or without an attempt: for good."""
+    return replace(
+        state,
+        status=AttemptStatus.FAILED,
+        error=failed.error,
+        failures=state.failures + 1,
+        finished_at=now,
+    )
+
+
+def succeed(state: StepState, output: Any, now: datetime) -> StepState:
+    """Return the state of a step that the engine itself has carried out, such as a loop."""
+    return replace(
+        state, status=AttemptStatus.SUCCEEDED, output=output, port=MAIN_PORT, finished_at=now
+    )
 
 
 def lose(state: StepState, on_lost: Literal["retry", "fail"], now: datetime) -> StepState:

@@ -1,0 +1,131 @@
+"""Read one step of a definition: its type, its config, its expressions. What is wrong with it gathers in `problems`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from app.core.errors import Problem
+from app.engine.language.catalogue import NodeCatalogue
+from app.engine.language.expression_places import Path, expression_places, without
+from app.engine.language.expressions import (
+    Expression,
+    ExpressionFault,
+    Reference,
+    Template,
+    compile_expression,
+    compile_template,
+)
+from app.engine.language.plan import Loop, Plan, RetryPolicy, Step
+from app.engine.language.problems import nearest, pointer
+from app.engine.language.shape import StepShape, read
+from app.engine.language.wiring import WiredStep
+
+DEFAULT_MAX_ITERATIONS = 1_000
+
+
+class StepParser:
+    """Reads one step. `at` is its JSON pointer; `name` is what it is called without an id of its own."""
+
+    def __init__(self, raw: Any, at: str, name: str, catalogue: NodeCatalogue) -> None:
+        self.at = at
+        self.shape, self.problems = read(StepShape, raw, at)
+        self.type: str = getattr(self.shape, "type", "")
+        self.id = self.shape.id or name
+        self.node = catalogue.find(self.type)
+        self.expressions: dict[Path, Expression] = {}
+        self._local: dict[Path, tuple[str, ...]] = {}
+        self.config: Template = compile_template({})
+        self.when = self._compile(self.shape.when, "when") if self.shape.when is not None else None
+        self._catalogue = catalogue
+        if self.node is not None:
+            self._read_config()
+        elif self.type:
+            self._unknown_type()
+
+    @property
+    def is_loop(self) -> bool:
+        """Tell whether it runs a body of its own."""
+        return self.node is not None and self.node.is_loop
+
+    @property
+    def wired(self) -> WiredStep:
+        """Return what wiring must know."""
+        known = self.node is not None and not self._broken_config
+        ports = self._catalogue.ports(self.type, self.shape.config) if known else None
+        passed_by = self.shape.when is not None or self.shape.on_error == "continue"
+        return WiredStep(
+            self.id, self.at, ports, self.shape.depends_on, passed_by, self.shape.join == "all"
+        )
+
+    def step(self, body: Plan | None) -> Step:
+        """Return the step; to be used only when the definition has no problems."""
+        return Step(
+            id=self.id,
+            type=self.type,
+            config=self.config,
+            expressions=self.expressions,
+            retry=RetryPolicy(**self.shape.retry.model_dump())
+            if self.shape.retry
+            else RetryPolicy(),
+            timeout_seconds=self.shape.timeout_seconds,
+            ports=self.wired.ports or (),
+            join=self.shape.join,
+            when=self.when,
+            continue_on_error=self.shape.on_error == "continue",
+            loop=self._loop(body) if body is not None else None,
+        )
+
+    def references(self) -> Iterator[tuple[Reference, str, tuple[str, ...]]]:
+        """Yield what its expressions refer to: (reference, JSON pointer, extra names that are known there)."""
+        for place, reference in self.config.references:
+            yield reference, f"{self.at}/config{place}", ()
+        if self.when is not None:
+            yield from ((reference, f"{self.at}/when", ()) for reference in self.when.references)
+        for path, expression in self.expressions.items():
+            for reference in expression.references:
+                yield reference, self.at + pointer("config", *path), self._local[path]
+
+    def complain(self, place: str, code: str, detail: str) -> None:
+        """Add a problem at a place in this step."""
+        self.problems.append(Problem(self.at + place, code, detail))
+
+    def _loop(self, body: Plan) -> Loop:
+        config = self.shape.config
+        return Loop(
+            body=body,
+            items=self.expressions.get(("items",)),
+            condition=self.expressions.get(("condition",)),
+            stop_when=self.expressions.get(("stop_when",)),
+            concurrency=config.get("concurrency", 1),
+            max_iterations=config.get("max_iterations", DEFAULT_MAX_ITERATIONS),
+            keep_going=config.get("on_item_error") == "continue",
+        )
+
+    @property
+    def _broken_config(self) -> bool:
+        return any(problem.pointer == f"{self.at}/config" for problem in self.problems)
+
+    def _read_config(self) -> None:
+        assert self.node is not None  # noqa: S101 - for the type checker; the caller has looked
+        places = expression_places(self.node.config_schema, self.shape.config)
+        for place in places:
+            expression = self._compile(place.source, pointer("config", *place.path)[1:])
+            if expression is not None:
+                self.expressions[place.path], self._local[place.path] = expression, place.local
+        if not self._broken_config:
+            for problem in self._catalogue.check_config(self.type, self.shape.config):
+                self.complain(f"/config{problem.pointer}", problem.code, problem.detail)
+        self.config = compile_template(without(self.shape.config, {place.path for place in places}))
+        for at, fault in self.config.faults:
+            self.complain(f"/config{at}", fault.code, fault.detail)
+
+    def _compile(self, source: str, place: str) -> Expression | None:
+        try:
+            return compile_expression(source)
+        except ExpressionFault as fault:
+            self.complain(f"/{place}", fault.code, fault.detail)
+            return None
+
+    def _unknown_type(self) -> None:
+        suggestion = nearest(self.type, self._catalogue.names())
+        detail = f"There is no node type {self.type!r}.{suggestion} GET /api/v1/nodes lists all."
+        self.complain("/type", "unknown_node_type", detail)
