@@ -8,10 +8,11 @@ import orjson
 
 from app.core.errors import InvalidDefinition, Problem
 from app.engine.language.catalogue import NodeCatalogue
+from app.engine.language.graph import GraphParser
 from app.engine.language.input_schema import schema_problems
 from app.engine.language.plan import Plan
 from app.engine.language.references import Scope
-from app.engine.language.shape import MAX_NESTING, MAX_STEPS, DefinitionShape, read
+from app.engine.language.shape import MAX_NESTING, MAX_STEPS, DefinitionShape, GraphShape, read
 from app.engine.language.steps import StepParser
 from app.engine.language.wiring import wire
 
@@ -25,17 +26,18 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
         InvalidDefinition: with every problem; pointers are relative to the definition.
     """
     _require_size(raw)
-    shape, problems = read(DefinitionShape, raw)
+    surface: type[GraphShape] | type[DefinitionShape] = (
+        GraphShape if "nodes" in raw else DefinitionShape
+    )
+    shape, problems = read(surface, raw)
     inputs = shape.inputs
     problems += schema_problems(inputs) if inputs is not None else ()
-    parser = DefinitionParser(catalogue, problems)
-    plan = parser.level(getattr(shape, "steps", []), "", "", Scope(inputs or {}), depth=1)
-    if len(parser.taken) > MAX_STEPS:
-        parser.complain(
-            "/steps",
-            "too_many_steps",
-            f"There are {len(parser.taken)} steps; at most {MAX_STEPS} are taken.",
-        )
+    if isinstance(shape, GraphShape):
+        graph = GraphParser(shape, catalogue)
+        plan = graph.parse(inputs or {})
+        problems += graph.problems
+    else:
+        plan = DefinitionParser(catalogue, problems).parse(shape, inputs or {})
     if problems:
         raise InvalidDefinition(_summary(problems), problems)
     return replace(plan, inputs=inputs, timeout_seconds=shape.timeout_seconds)
@@ -50,9 +52,13 @@ class DefinitionParser:
         self.taken: dict[str, str] = {}
         """Where each id stands: ids are unique over all levels, so that `steps.x` means one step."""
 
-    def complain(self, at: str, code: str, detail: str) -> None:
-        """Add a problem."""
-        self._problems.append(Problem(at, code, detail))
+    def parse(self, shape: DefinitionShape, inputs: Mapping[str, Any]) -> Plan:
+        """Return the plan; it may be used only when there are no problems."""
+        plan = self.level(getattr(shape, "steps", []), "", "", Scope(inputs), depth=1)
+        if len(self.taken) > MAX_STEPS:
+            detail = f"There are {len(self.taken)} steps, those of loops included; at most {MAX_STEPS} are taken."
+            self._problems.append(Problem("/steps", "too_many_steps", detail))
+        return plan
 
     def level(self, raw_steps: Sequence[Any], at: str, name: str, outer: Scope, depth: int) -> Plan:
         """Return the plan of one level; what is wrong with it is added to the problems."""

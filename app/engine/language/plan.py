@@ -1,8 +1,8 @@
 """The parsed form of a definition: a frozen graph of steps and edges. Everything behind the parser knows it alone."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -61,11 +61,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The way from a port of one step to another step."""
+    """The way from a port of one step to another step, taken if its condition (when it has one) holds as well."""
 
     source: str
     port: str
     target: str
+    condition: Expression | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Plan:
 
     steps: Mapping[str, Step]
     edges: tuple[Edge, ...]
+    """The edges that lead onward: without those that lead back there is no cycle."""
+    back: tuple[Edge, ...] = ()
+    """The edges that lead back to a step before."""
     inputs: Mapping[str, Any] | None = None
     timeout_seconds: float | None = None
 
@@ -104,6 +108,26 @@ class Plan:
         return {step: tuple(found[step]) for step in self.steps}
 
     @cached_property
+    def leading_back(self) -> Mapping[str, tuple[Edge, ...]]:
+        """Return the edges that lead back from each step."""
+        return {
+            step: tuple(edge for edge in self.back if edge.source == step) for step in self.steps
+        }
+
+    @cached_property
+    def regions(self) -> Mapping[Edge, frozenset[str]]:
+        """Return, for each edge that leads back, the steps on the ways from its target to its source."""
+        return {edge: self._after(edge.target) & self._before(edge.source) for edge in self.back}
+
+    def _after(self, step: str) -> frozenset[str]:
+        return _reach(
+            step, {name: [edge.target for edge in edges] for name, edges in self.outgoing.items()}
+        )
+
+    def _before(self, step: str) -> frozenset[str]:
+        return _reach(step, self.sources)
+
+    @cached_property
     def entries(self) -> tuple[str, ...]:
         """Return the steps that no edge leads into: they start at once."""
         return tuple(step for step, count in self.indegree.items() if count == 0)
@@ -112,3 +136,12 @@ class Plan:
     def ends(self) -> tuple[str, ...]:
         """Return the steps that no edge leaves."""
         return tuple(step for step, edges in self.outgoing.items() if not edges)
+
+
+def _reach(start: str, following: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    found, front = {start}, [start]
+    while front:
+        fresh = [step for step in following[front.pop()] if step not in found]
+        found.update(fresh)
+        front += fresh
+    return frozenset(found)

@@ -47,12 +47,34 @@ class StepShape(_Shape):
     steps: list[Any] | None = Field(default=None, min_length=1, max_length=MAX_STEPS)
 
 
-class DefinitionShape(_Shape):
+class SurfaceShape(_Shape):
+    """What both surfaces have."""
+
+    inputs: dict[str, Any] | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+
+
+class DefinitionShape(SurfaceShape):
     """A list of steps: each runs after the one above, or after those that its `depends_on` names."""
 
     steps: list[Any] = Field(min_length=1, max_length=MAX_STEPS)
-    inputs: dict[str, Any] | None = None
-    timeout_seconds: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+
+
+class EdgeShape(_Shape):
+    """The way from one node to another; `port` and `condition` say when it is taken."""
+
+    source: str
+    target: str
+    port: str | None = None
+    condition: str | None = None
+
+
+class GraphShape(SurfaceShape):
+    """Nodes and edges. Edges may lead back: then they are a loop."""
+
+    nodes: list[Any] = Field(min_length=1, max_length=MAX_STEPS)
+    edges: list[Any] = Field(default_factory=list, max_length=10 * MAX_STEPS)
+    start_node: str
 
 
 Shape = TypeVar("Shape", bound=BaseModel)

@@ -25,8 +25,11 @@ DEFAULT_MAX_ITERATIONS = 1_000
 class StepParser:
     """Reads one step. `at` is its JSON pointer; `name` is what it is called without an id of its own."""
 
-    def __init__(self, raw: Any, at: str, name: str, catalogue: NodeCatalogue) -> None:
+    def __init__(
+        self, raw: Any, at: str, name: str, catalogue: NodeCatalogue, type_field: str = "type"
+    ) -> None:
         self.at = at
+        self._type_field = type_field
         self.shape, self.problems = read(StepShape, raw, at)
         self.type: str = getattr(self.shape, "type", "")
         self.id = self.shape.id or name
@@ -128,4 +131,4 @@ class StepParser:
     def _unknown_type(self) -> None:
         suggestion = nearest(self.type, self._catalogue.names())
         detail = f"There is no node type {self.type!r}.{suggestion} GET /api/v1/nodes lists all."
-        self.complain("/type", "unknown_node_type", detail)
+        self.complain(f"/{self._type_field}", "unknown_node_type", detail)

@@ -52,6 +52,15 @@ def wire(steps: Sequence[WiredStep]) -> Wiring:
     return wiring
 
 
+def look_back(edges: Sequence[Edge], steps: Sequence[WiredStep]) -> Wiring:
+    """Return the wiring of edges without a cycle."""
+    wiring = Wiring(list(edges))
+    by_id = {step.id: step for step in steps}
+    _order(wiring, by_id)
+    _look_back(wiring, by_id)
+    return wiring
+
+
 def _edges(
     step: WiredStep, above: str | None, by_id: Mapping[str, WiredStep], problems: list[Problem]
 ) -> Iterator[Edge]:

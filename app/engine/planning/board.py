@@ -13,13 +13,14 @@ from typing import Any
 from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.language.expressions import Expression
-from app.engine.language.plan import ANY_PORT, Plan, Step
+from app.engine.language.plan import ANY_PORT, Edge, Plan, Step
 from app.engine.planning.frame import Frame
 from app.engine.planning.loops import LoopState
 from app.engine.planning.record import Record, StepState, rfc3339
 from app.engine.planning.transitions import Failed, begin, cancel, fail, skip, succeed
 
 MAX_PARALLEL_ATTEMPTS = 64
+MAX_VISITS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +206,31 @@ class Board:
             self._settle(settle, self._places[state.path][1], state)
 
     def _settle(self, frame: Frame, step: Step, state: StepState) -> None:
-        for name, starts in frame.settle(step.id, state):
-            self._queue(frame, name, starts)
+        if frame.path(step.id) != state.path:
+            return  # of an iteration that the cycle has left behind
+        scope_at = state.finished_at or self._now
+
+        def holds(edge: Edge) -> bool:
+            return edge.condition is None or self._holds(
+                edge.condition, self._scope(frame, scope_at), "condition"
+            )
+
+        try:
+            for name, starts in frame.settle(step.id, state, holds):
+                self._queue(frame, name, starts)
+                self._count_visits(frame, name)
+        except AutomateError as error:
+            frame.failure = replace(state, error={"code": error.code, "message": error.detail})
         if frame.failure is not None:
             self._give_up_retries(frame)
+
+    def _count_visits(self, frame: Frame, name: str) -> None:
+        if frame.cycles is not None and frame.cycles.visits[name] >= MAX_VISITS:
+            error = {
+                "code": "visit_limit",
+                "message": f"The cycle came back to {name!r} more than {MAX_VISITS} times: check the conditions of its edges.",
+            }
+            frame.failure = StepState(frame.path(name), "", AttemptStatus.FAILED, 0, 0, error=error)
 
     def _give_up_retries(self, frame: Frame) -> None:
         """Where a step has failed the level, nothing new starts: no next attempts either."""

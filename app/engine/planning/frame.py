@@ -1,15 +1,18 @@
 """One level of a run: the whole definition, or one iteration of a loop's body. Edges settle here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.core.statuses import AttemptStatus
 from app.engine.language.plan import ALWAYS, ANY_PORT, FAILED, Edge, Plan
+from app.engine.planning.cycles import Cycles
 from app.engine.planning.record import StepState
 
 if TYPE_CHECKING:
     from app.engine.planning.loops import LoopState
+
+Holds = Callable[[Edge], bool]
 
 
 @dataclass(slots=True)
@@ -31,22 +34,24 @@ class Frame:
     """Steps that were begun or skipped."""
     view: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What expressions see of the steps that are settled."""
-    finished: list[StepState] = field(default_factory=list)
-    """Steps that succeeded, in the order in which they did."""
+    finished: dict[str, StepState] = field(default_factory=dict)
+    """Steps that succeeded, by id."""
     active: int = 0
     """Steps that run, wait for their next attempt, or loop."""
     queued: int = 0
     """Steps that are decided but neither begun nor skipped yet."""
+    cycles: Cycles | None = field(init=False)
     failure: StepState | None = None
     """The first step that failed with nobody to handle it."""
 
     def __post_init__(self) -> None:
         """Count the edges that are open at the start."""
         self.unsettled = dict(self.plan.indegree)
+        self.cycles = Cycles(self.plan) if self.plan.back else None
 
     def path(self, step: str) -> str:
         """Return the path of this level's instance of a step."""
-        return self.prefix + step
+        return self.prefix + (self.cycles.name(step) if self.cycles is not None else step)
 
     def scope(self) -> dict[str, Any]:
         """Return the names that expressions see here: the steps of this level and those around it, and the locals."""
@@ -58,26 +63,52 @@ class Frame:
     def upstream(self, step: str) -> dict[str, Any]:
         """Return the outputs of the steps right before this one that succeeded, in the order of the definition."""
         sources = self.plan.sources[step]
-        outputs = {state.path.removeprefix(self.prefix): state.output for state in self.finished}
-        return {source: outputs[source] for source in sources if source in outputs}
+        return {
+            source: self.finished[source].output for source in sources if source in self.finished
+        }
 
-    def settle(self, step: str, state: StepState) -> Iterator[tuple[str, bool]]:
-        """Settle the edges that leave a step; yields the steps decided by that: (step, whether it is to start)."""
+    def settle(self, step: str, state: StepState, holds: Holds) -> Iterator[tuple[str, bool]]:
+        """Settle the edges that leave a step; yields the steps decided by that: (step, whether it is to start).
+
+        `holds` tells whether an edge's condition holds, once the step's output can be seen.
+        """
         self.view[step] = {
             "output": state.output,
             "status": state.status.value,
             "error": state.error,
         }
         if state.status is AttemptStatus.SUCCEEDED:
-            self.finished.append(state)
-        handled = self.plan.steps[step].continue_on_error
+            self.finished[step] = state
+        edges = (*self.plan.outgoing[step], *self.plan.leading_back[step])
+        handled = any(edge.port in {FAILED, ALWAYS} for edge in edges)
+        if state.failed and not handled and not self.plan.steps[step].continue_on_error:
+            self.failure = self.failure or state
+        again = self._leads_back(step, state, holds)
+        if again is not None:
+            yield from self._begin_again(again)
+            return
+        for edge in self.cycles.leave(step) if self.cycles is not None else ():
+            yield from self._arrive(edge, taken=False)
         for edge in self.plan.outgoing[step]:
-            handled = handled or edge.port in {FAILED, ALWAYS}
-            decided = self._arrive(edge, taken=self._takes(edge, state))
-            if decided is not None:
-                yield edge.target, decided
-        if state.failed and not handled and self.failure is None:
-            self.failure = state
+            taken = self._takes(edge, state) and (edge.condition is None or holds(edge))
+            yield from self._arrive(edge, taken=taken)
+
+    def _leads_back(self, step: str, state: StepState, holds: Holds) -> Edge | None:
+        for edge in self.plan.leading_back[step]:
+            if self._takes(edge, state) and (edge.condition is None or holds(edge)):
+                return edge
+        return None
+
+    def _begin_again(self, back: Edge) -> Iterator[tuple[str, bool]]:
+        assert self.cycles is not None  # noqa: S101 - for the type checker; an edge leads back
+        self.cycles.begin_again(back, self._forget)
+        self.decided.add(back.target)
+        yield back.target, True
+
+    def _forget(self, step: str, unsettled: int, reached: bool) -> None:
+        self.decided.discard(step)
+        self.unsettled[step] = unsettled
+        (self.reached.add if reached else self.reached.discard)(step)
 
     def _takes(self, edge: Edge, state: StepState) -> bool:
         if state.failed:
@@ -87,19 +118,23 @@ class Frame:
             return False
         return edge.port in {ANY_PORT, ALWAYS, state.port}
 
-    def _arrive(self, edge: Edge, *, taken: bool) -> bool | None:
-        """Settle one edge; returns whether its target starts (True) or is dead (False), None while that is open."""
-        self.unsettled[edge.target] -= 1
+    def _arrive(self, edge: Edge, *, taken: bool) -> Iterator[tuple[str, bool]]:
+        """Settle one edge; yields its target if that decides it: it starts (True), or is dead (False)."""
+        if self.cycles is not None:
+            if not taken and self.cycles.holds_back(edge):
+                return
+            if not self.cycles.is_news(edge, taken=taken):
+                return
+        target = edge.target
+        self.unsettled[target] -= 1
         if taken:
-            self.reached.add(edge.target)
-        if edge.target in self.decided:
-            return None
-        settled = self.unsettled[edge.target] == 0
-        starts = edge.target in self.reached
-        if settled or (starts and self.plan.steps[edge.target].join == "any"):
-            self.decided.add(edge.target)
-            return starts
-        return None
+            self.reached.add(target)
+        if target in self.decided:
+            return
+        starts = target in self.reached
+        if self.unsettled[target] == 0 or (starts and self.plan.steps[target].join == "any"):
+            self.decided.add(target)
+            yield target, starts
 
     @property
     def over(self) -> bool:
@@ -109,12 +144,12 @@ class Frame:
     @property
     def output(self) -> Any:
         """Return the output of this level: its last step's when one step ends the graph, else an object of the ends'."""
-        outputs = {state.path.removeprefix(self.prefix): state.output for state in self.finished}
-        if len(self.plan.ends) > 1:
-            return {step: outputs[step] for step in self.plan.ends if step in outputs}
-        if self.plan.ends[0] in outputs:
-            return outputs[self.plan.ends[0]]
-        return max(self.finished, key=_finish_order).output if self.finished else None
+        ends = self.plan.ends
+        if len(ends) > 1:
+            return {step: self.finished[step].output for step in ends if step in self.finished}
+        if ends and ends[0] in self.finished:
+            return self.finished[ends[0]].output
+        return max(self.finished.values(), key=_finish_order).output if self.finished else None
 
 
 def _finish_order(state: StepState) -> tuple[float, int]:
