@@ -30,6 +30,10 @@ class World:
     settings: Settings
 
     def workflow(self, *steps: Mapping[str, Any], **definition: Any) -> str:
+        """Save a workflow of steps; returns its id."""
+        return self.save({"steps": list(steps), **definition})
+
+    def save(self, definition: Mapping[str, Any]) -> str:
         """Save a workflow; returns its id."""
         now, workflow_id = SystemClock().now(), new_id()
         with Session(self.engine) as session:
@@ -48,7 +52,7 @@ class World:
                     id=new_id(),
                     workflow_id=workflow_id,
                     version=1,
-                    definition={"steps": list(steps), **definition},
+                    definition=dict(definition),
                     checksum="",
                     created_by=self.owner_id,
                     created_at=now,
