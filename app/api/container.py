@@ -13,6 +13,8 @@ from app.core.clock import Clock, SystemClock
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.db.base import make_engine
+from app.engine.artifacts.address import open_artifacts
+from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.registry import Catalogue, load_catalogue
 from app.services.throttle import LoginThrottle
@@ -31,6 +33,7 @@ class Container:
     throttle: LoginThrottle
     triggers: TriggerDesk
     redis: Redis
+    artifacts: ArtifactStore
 
 
 Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -49,17 +52,19 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
         )
     key, clock = require_secret_key(settings), SystemClock()
+    artifacts = open_artifacts(settings)
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
     desk = TriggerDesk(engine, catalogue, key, clock, dispatch)
     throttle = LoginThrottle(settings.redis_url, clock)
     try:
-        yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis)
+        yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts)
     finally:
         await desk.close()
         await dispatch.close()
         redis.close()
+        artifacts.close()
         engine.dispose()
 
 

@@ -55,6 +55,16 @@ class Settings(BaseSettings):
         default=None,
         description="A folder of your own node files, loaded beside the built-in ones.",
     )
+    plugin_isolation: bool = Field(
+        default=False,
+        description="Run every node type from outside the package in a process of its own, with limits.",
+    )
+    isolated_processes: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="Processes for isolated steps that one worker keeps at most; further steps wait for one.",
+    )
     registration: Literal["open", "closed"] = Field(
         default="open", description="`closed`: only `user create` makes accounts."
     )
@@ -72,10 +82,15 @@ class Settings(BaseSettings):
         description="Largest request body that the API takes.",
     )
     max_output_bytes: int = Field(
-        default=1_048_576,
+        default=16_777_216,
         ge=1024,
         le=104_857_600,
-        description="Largest output of one step, as JSON.",
+        description="Largest output of one step or run, as JSON; beyond 256 KiB it lies in the artifact store.",
+    )
+    artifacts_url: str | None = Field(
+        default=None,
+        description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
+        "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
     )
     lease_seconds: float = Field(
         default=9.0,

@@ -1,16 +1,20 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from app.core.errors import AutomateError
-from app.core.statuses import RunStatus
-from app.engine.executor import LogLine
+from app.core.statuses import AttemptStatus, RunStatus
+from app.engine.artifacts.store import Artifact
+from app.engine.attempt.context import LogLine
 from app.engine.planning.board import Board, Decision, End, Wait
 from app.engine.planning.record import StepState, rfc3339
-from app.engine.planning.transitions import interrupt
+from app.engine.planning.transitions import Failed, cancel, fail, interrupt
+
+RUN = ""
+"""Stands for the run itself where outputs are named by the path of their step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,8 @@ class Checkpoint:
     states: tuple[StepState, ...] = ()
     lines: tuple[tuple[StepState, LogLine, int], ...] = ()
     leave: Mapping[str, Any] | None = None
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    """Where the large outputs of `states` lie, by path; that of the run itself, by RUN."""
 
     def step_rows(self) -> Iterable[dict[str, Any]]:
         """Yield the rows of `steps`."""
@@ -34,12 +40,17 @@ class Checkpoint:
                 "type": state.type,
                 "status": state.status,
                 "port": state.port,
-                "output": state.output,
+                **self._output(state.path, state.output),
                 "error": state.error,
                 "retry_at": state.retry_at,
                 "started_at": state.started_at,
                 "finished_at": state.finished_at,
             }
+
+    def run_row(self) -> dict[str, Any]:
+        """Return the row of `runs` by which the run leaves its worker."""
+        leave = self.leave or {}
+        return {"id": self.run_id, **leave, **self._output(RUN, leave.get("output"))}
 
     def log_rows(self) -> Iterable[dict[str, Any]]:
         """Yield the rows of `run_logs`."""
@@ -55,8 +66,22 @@ class Checkpoint:
                 "at": line.at,
             }
 
+    def _output(self, place: str, value: Any) -> dict[str, Any]:
+        artifact = None if value is None else self.artifacts.get(place)
+        if artifact is None:
+            return {"output": value, "output_artifact": None, "output_bytes": None}
+        return {"output": None, "output_artifact": artifact.sha256, "output_bytes": artifact.size}
+
 
 Lines = Sequence[tuple[StepState, Sequence[LogLine]]]
+
+
+class NotKept(Exception):
+    """Outputs of a checkpoint are too large, or could not be brought to the artifact store."""
+
+    def __init__(self, failed: Failed, paths: Collection[str]) -> None:
+        super().__init__(failed.message)
+        self.failed, self.paths = failed, paths
 
 
 @dataclass(slots=True)
@@ -92,7 +117,7 @@ class ActiveRun:
     def interrupted(self, now: datetime) -> Checkpoint:
         """Return what to commit when the worker stops in the middle of attempts."""
         states = [interrupt(self.board.record[path], now) for path in self.board.running]
-        return self._checkpoint(states, (), self._requeued(now))
+        return self._checkpoint(states, (), requeued(now))
 
     def broken(self, error: Exception, now: datetime) -> Checkpoint:
         """Return what to commit when the engine itself could not go on: the run fails, visibly."""
@@ -102,6 +127,20 @@ class ActiveRun:
             error={"code": "engine_error", "message": f"The engine could not go on: {detail}"},
         )
         return self._checkpoint((), (), ended(end, now))
+
+    def not_kept(self, checkpoint: Checkpoint, fault: NotKept, now: datetime) -> Checkpoint:
+        """Return what to commit instead when outputs could not be kept: their steps fail, and with them the run."""
+        states = {(state.path, state.attempt): state for state in checkpoint.states}
+        for state in (*self.board.record.values(), *checkpoint.states):
+            key = state.path, state.attempt
+            if state.path in fault.paths and state.output is not None:
+                states[key] = fail(replace(state, output=None, port=None), fault.failed, now)
+            elif state.status is AttemptStatus.RUNNING:
+                states[key] = cancel(state, now)
+        path = next((path for path in fault.paths if path != RUN), None)
+        error = fault.failed.error if path is None else {"step": path, **fault.failed.error}
+        leave = ended(End(RunStatus.FAILED, error=error), now)
+        return replace(checkpoint, states=tuple(states.values()), leave=leave)
 
     def _checkpoint(
         self, states: Sequence[StepState], lines: Lines, leave: Mapping[str, Any] | None
@@ -119,7 +158,7 @@ class ActiveRun:
         if self.board.running:
             return None
         if draining:
-            return self._requeued(now)
+            return requeued(now)
         wake_at = min((wait.until for wait in decision.waits), default=now)
         if self.board.deadline is not None:
             wake_at = min(wake_at, self.board.deadline)
@@ -134,9 +173,6 @@ class ActiveRun:
             "waiting_for": waiting_for,
         }
 
-    def _requeued(self, now: datetime) -> Mapping[str, Any]:
-        return {**_LEAVE, "status": RunStatus.QUEUED, "wake_at": now}
-
 
 _LEAVE: Mapping[str, Any] = {
     "output": None,
@@ -145,6 +181,11 @@ _LEAVE: Mapping[str, Any] = {
     "wake_at": None,
     "finished_at": None,
 }
+
+
+def requeued(wake_at: datetime) -> Mapping[str, Any]:
+    """Return how a run leaves its worker for the next one to go on with, from `wake_at` on."""
+    return {**_LEAVE, "status": RunStatus.QUEUED, "wake_at": wake_at}
 
 
 def ended(end: End, now: datetime) -> Mapping[str, Any]:

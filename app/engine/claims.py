@@ -1,33 +1,72 @@
-"""Claim runs and begin them: taking them and recording their first steps is one commit for the whole batch."""
+"""Claim runs and begin them: taking them and recording their first steps is one commit for the whole batch.
+
+Only runs with large outputs need a second one: no transaction waits for the artifact store.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
 from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
+from app.core.logging import get_logger
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine import store
-from app.engine.active_run import ActiveRun, Checkpoint, ended
+from app.engine.active_run import ActiveRun, Checkpoint, NotKept, ended, requeued
+from app.engine.artifacts.store import (
+    Artifact,
+    ArtifactDamaged,
+    ArtifactMissing,
+    ArtifactStoreUnavailable,
+)
 from app.engine.journal import write_checkpoints
+from app.engine.outputs import Outputs, Recorded, oversized
 from app.engine.planning.board import Board, End
 from app.engine.planning.record import StepState, latest, rfc3339
-from app.engine.planning.transitions import lose
+from app.engine.planning.transitions import cancel, lose
 from app.engine.plans import LoadedVersion, PlanCache
 from app.engine.registry import Catalogue
+
+STORE_AWAY = timedelta(seconds=10)
+"""After how long a run whose artifacts cannot be read just now is tried again."""
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A run's row with what it takes to begin it."""
+
+    row: Row[Any]
+    version: LoadedVersion | None
+    recorded: Sequence[Recorded]
+
+    @property
+    def has_artifacts(self) -> bool:
+        return any(artifact is not None for _, artifact in self.recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is to be committed first; `run` is None when there is nothing to go on with."""
+
+    run: ActiveRun | None
+    checkpoint: Checkpoint
 
 
 class Claims:
     """Takes runs for one worker. Used by one thread at a time."""
 
-    def __init__(self, engine: Engine, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, catalogue: Catalogue, clock: Clock, outputs: Outputs
+    ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._clock = clock
+        self._outputs = outputs
         self._plans = PlanCache(catalogue)
 
     def take(self, worker_id: str, run_ids: Sequence[str]) -> list[ActiveRun]:
@@ -38,11 +77,14 @@ class Claims:
                 return []
             versions = self._plans.load(connection, [row.version_id for row in rows])
             recorded = self._recorded(connection, [row.id for row in rows if row.epoch > 1])
-            begun = [
-                self._begin(row, versions.get(row.version_id), recorded[row.id]) for row in rows
+            claimed = [
+                _Claimed(row, versions.get(row.version_id), recorded[row.id]) for row in rows
             ]
-            write_checkpoints(connection, [checkpoint for _, checkpoint in begun])
-        return [run for run, checkpoint in begun if run is not None and checkpoint.leave is None]
+            light, heavy = self._begin_light(claimed)
+            write_checkpoints(connection, [one.checkpoint for one in light])
+        heavy += self._resume([run for run in claimed if run.has_artifacts])
+        begun = light + self._write(worker_id, [self._stow(one) for one in heavy])
+        return [one.run for one in begun if one.run is not None and one.checkpoint.leave is None]
 
     def release_strays(self, worker_id: str, held: Sequence[str]) -> int:
         """Give back the worker's runs that are not among those it knows to hold; returns how many."""
@@ -55,21 +97,65 @@ class Claims:
 
     def _recorded(
         self, connection: Connection, run_ids: Sequence[str]
-    ) -> dict[str, list[StepState]]:
-        recorded: dict[str, list[StepState]] = defaultdict(list)
+    ) -> dict[str, list[Recorded]]:
+        recorded: dict[str, list[Recorded]] = defaultdict(list)
         if run_ids:
             for row in store.LOAD_STEPS.run(connection, [{"id": run_id} for run_id in run_ids]):
-                run_id, *state = tuple[Any, ...](row)
-                recorded[run_id].append(StepState(*state))
+                run_id, *state, sha256, size = tuple[Any, ...](row)
+                artifact = None if sha256 is None else Artifact(sha256, size)
+                recorded[run_id].append((StepState(*state), artifact))
         return recorded
 
-    def _begin(
-        self, row: Row[Any], version: LoadedVersion | None, attempts: Sequence[StepState]
-    ) -> tuple[ActiveRun | None, Checkpoint]:
+    def _begin_light(self, claimed: Sequence[_Claimed]) -> tuple[list[_Begun], list[_Begun]]:
+        """Begin runs without artifacts; apart from them, those that begin with an output that must become one."""
+        light: list[_Begun] = []
+        heavy: list[_Begun] = []
+        for run in claimed:
+            if not run.has_artifacts:
+                begun = self._begin(run, [state for state, _ in run.recorded])
+                (heavy if oversized(begun.checkpoint, ()) else light).append(begun)
+        return light, heavy
+
+    def _resume(self, claimed: Sequence[_Claimed]) -> list[_Begun]:
+        """Begin runs whose outputs lie in the artifact store; while it is away, they go back to the queue."""
+        begun: list[_Begun] = []
+        for place, run in enumerate(claimed):
+            try:
+                begun.append(self._begin(run, self._outputs.load(run.recorded)))
+            except (ArtifactMissing, ArtifactDamaged) as fault:
+                begun.append(self._failed(run, fault.code, fault.detail))
+            except ArtifactStoreUnavailable:
+                log.warning("runs_postponed", runs=len(claimed) - place, reason="artifact store")
+                return begun + [self._postponed(run) for run in claimed[place:]]
+        return begun
+
+    def _stow(self, begun: _Begun) -> _Begun:
+        found = oversized(begun.checkpoint, ())
+        if begun.run is None or not found:
+            return begun
+        try:
+            return replace(begun, checkpoint=self._outputs.stow(begun.checkpoint, found))
+        except NotKept as fault:
+            now = self._clock.now()
+            return replace(begun, checkpoint=begun.run.not_kept(begun.checkpoint, fault, now))
+
+    def _write(self, worker_id: str, begun: Sequence[_Begun]) -> list[_Begun]:
+        """Write the first checkpoints of runs that were claimed in an earlier transaction; returns those still held."""
+        if not begun:
+            return []
+        rows = [{"id": one.checkpoint.run_id, "epoch": one.checkpoint.epoch} for one in begun]
+        with self._engine.begin() as connection:
+            held = store.fence(connection, worker_id, rows)
+            kept = [one for one in begun if one.checkpoint.run_id in held]
+            write_checkpoints(connection, [one.checkpoint for one in kept])
+        return kept
+
+    def _begin(self, claimed: _Claimed, attempts: Sequence[StepState]) -> _Begun:
+        row, version = claimed.row, claimed.version
         if version is None:
-            return None, self._cannot_run(row, "its version is gone")
+            return self._cannot_run(claimed, "its version is gone")
         if isinstance(version.plan, InvalidDefinition):
-            return None, self._cannot_run(row, version.plan.detail)
+            return self._cannot_run(claimed, version.plan.detail)
         now = self._clock.now()
         record = self._without_lost(latest(attempts), now)
         lost = [state for path, state in record.items() if state.status is AttemptStatus.LOST]
@@ -79,7 +165,7 @@ class Claims:
             Board(version.plan, _facts(row, version.workflow_name), row.started_at, record),
         )
         checkpoint = run.advance((), (), now, draining=False)
-        return run, replace(checkpoint, states=(*lost, *checkpoint.states))
+        return _Begun(run, replace(checkpoint, states=(*lost, *checkpoint.states)))
 
     def _without_lost(self, record: dict[str, StepState], now: datetime) -> dict[str, StepState]:
         """Return the record with the attempts that ran when their worker died marked as lost."""
@@ -89,13 +175,20 @@ class Claims:
                 record[path] = lose(state, found.node.on_lost if found else "retry", now)
         return record
 
-    def _cannot_run(self, row: Row[Any], reason: str) -> Checkpoint:
-        error = {
-            "code": "definition_not_runnable",
-            "message": f"This worker cannot run the definition: {reason}",
-        }
-        leave = ended(End(RunStatus.FAILED, error=error), self._clock.now())
-        return Checkpoint(row.id, row.epoch, leave=leave)
+    def _cannot_run(self, claimed: _Claimed, reason: str) -> _Begun:
+        message = f"This worker cannot run the definition: {reason}"
+        return self._failed(claimed, "definition_not_runnable", message)
+
+    def _failed(self, claimed: _Claimed, code: str, message: str) -> _Begun:
+        row, now = claimed.row, self._clock.now()
+        running = (s for s, _ in claimed.recorded if s.status is AttemptStatus.RUNNING)
+        states = tuple(cancel(state, now) for state in running)
+        leave = ended(End(RunStatus.FAILED, error={"code": code, "message": message}), now)
+        return _Begun(None, Checkpoint(row.id, row.epoch, states, leave=leave))
+
+    def _postponed(self, claimed: _Claimed) -> _Begun:
+        leave = requeued(self._clock.now() + STORE_AWAY)
+        return _Begun(None, Checkpoint(claimed.row.id, claimed.row.epoch, leave=leave))
 
 
 def _facts(row: Row[Any], workflow_name: str) -> dict[str, Any]:

@@ -65,6 +65,6 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> No
     lines = [row for item in batch for row in item.log_rows()]
     if lines:
         store.INSERT_LOGS.run(connection, lines)
-    left = [{"id": item.run_id, **item.leave} for item in batch if item.leave is not None]
+    left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)

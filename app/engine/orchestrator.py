@@ -3,19 +3,23 @@
 import asyncio
 import random
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import httpx
 
 from app.core.clock import Clock
 from app.core.logging import get_logger
-from app.engine.active_run import ActiveRun, Checkpoint
+from app.engine.active_run import ActiveRun, Checkpoint, NotKept
+from app.engine.artifacts.store import Artifact
+from app.engine.attempt.context import AttemptContext, LogLine
 from app.engine.claims import Claims
-from app.engine.executor import Attempt, AttemptContext, LogLine, run_attempt
+from app.engine.executor import Attempt, run_attempt
+from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
+from app.engine.outputs import Outputs, oversized
 from app.engine.planning.record import StepState
 from app.engine.planning.transitions import Failed, Outcome, settle
 from app.engine.registry import Catalogue
@@ -24,7 +28,13 @@ from app.engine.slots import Slots
 LEASE_POLL_SECONDS = 0.1
 log = get_logger(__name__)
 
-Ended = tuple[Outcome, Sequence[LogLine]]
+
+class Ended(NamedTuple):
+    """What came of an attempt; `artifact` is where a large output lies."""
+
+    outcome: Outcome
+    lines: Sequence[LogLine] = ()
+    artifact: Artifact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class Workshop:
     lease: Lease
     slots: Slots
     http: httpx.AsyncClient
+    children: ChildPool
+    outputs: Outputs
     clock: Clock
     max_output_bytes: int
 
@@ -142,7 +154,9 @@ class Orchestrator:
                     timeout=run.seconds_to_next_wait(self._shop.clock.now()),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                checkpoint = self._settle(run, [(tasks.pop(task), task.result()) for task in done])
+                checkpoint = await self._settle(
+                    run, [(tasks.pop(task), task.result()) for task in done]
+                )
                 kept = await self._shop.journal.write(checkpoint)
                 if not kept:
                     log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
@@ -151,22 +165,39 @@ class Orchestrator:
         finally:
             await _cancel(tasks)
 
-    def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
+    async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
         settled = [
-            settle(state, outcome, run.board.step(state.path).retry, now, random.random)
-            for state, (outcome, _) in ended
+            settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
+            for state, came in ended
         ]
-        lines = [(state, written) for state, (_, written) in ended if written]
-        return run.advance(settled, lines, now, draining=self._draining)
+        lines = [(state, came.lines) for state, came in ended if came.lines]
+        checkpoint = run.advance(settled, lines, now, draining=self._draining)
+        return await self._stow(
+            run, checkpoint, {state.path: came.artifact for state, came in ended}
+        )
+
+    async def _stow(
+        self, run: ActiveRun, checkpoint: Checkpoint, attempted: Mapping[str, Artifact | None]
+    ) -> Checkpoint:
+        """Return the checkpoint without large outputs: those of attempts are stored already, the others are now."""
+        stored = {path: artifact for path, artifact in attempted.items() if artifact is not None}
+        if stored:
+            checkpoint = replace(checkpoint, artifacts=stored)
+        found = oversized(checkpoint, attempted)
+        if not found:
+            return checkpoint
+        try:
+            return await asyncio.to_thread(self._shop.outputs.stow, checkpoint, found)
+        except NotKept as fault:
+            return run.not_kept(checkpoint, fault, self._shop.clock.now())
 
     async def _attempt(self, run: ActiveRun, state: StepState) -> Ended:
         step = run.board.step(state.path)
         node = self._shop.catalogue.get(step.type)
         if node is None:
-            return Failed(
-                "unknown_node_type", f"This worker has no node type {step.type!r}.", again=False
-            ), ()
+            message = f"This worker has no node type {step.type!r}."
+            return Ended(Failed("unknown_node_type", message, again=False))
         context = AttemptContext(
             run_id=run.id,
             step_path=state.path,
@@ -180,17 +211,12 @@ class Orchestrator:
             node=node,
             scope=run.board.scope(state.path),
             context=context,
-            timeout_seconds=self._seconds_left(run, step.timeout_seconds),
+            children=self._shop.children,
+            deadline=run.board.deadline,
             max_output_bytes=self._shop.max_output_bytes,
         )
-        return await run_attempt(attempt), context.lines
-
-    def _seconds_left(self, run: ActiveRun, timeout_seconds: float) -> float:
-        if run.board.deadline is None:
-            return timeout_seconds
-        return max(
-            0.0, min(timeout_seconds, _seconds_until(run.board.deadline, self._shop.clock.now()))
-        )
+        outcome, artifact = await self._shop.outputs.keep(await run_attempt(attempt))
+        return Ended(outcome, context.lines, artifact)
 
     async def _until_lease_is_valid(self) -> None:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
@@ -202,7 +228,3 @@ async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _seconds_until(time: datetime, now: datetime) -> float:
-    return (time - now).total_seconds()

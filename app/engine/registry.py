@@ -128,7 +128,7 @@ def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
     catalogue = Catalogue()
     for path in _files(BUILT_IN):
         catalogue.load(
-            f"app/engine/nodes/{path.name}", _module(f"app.engine.nodes.{path.stem}", path)
+            f"app/engine/nodes/{path.name}", import_file(f"app.engine.nodes.{path.stem}", path)
         )
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         catalogue.load(f"package {entry.value}", (entry.load() for _ in range(1)))
@@ -137,7 +137,7 @@ def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
             catalogue.failures.append(LoadFailure(str(plugins_dir), "PLUGINS_DIR is no folder"))
         for path in _files(plugins_dir):
             digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-            catalogue.load(str(path), _module(f"automateos_plugin_{digest}_{path.stem}", path))
+            catalogue.load(str(path), import_file(f"automateos_plugin_{digest}_{path.stem}", path))
     return catalogue
 
 
@@ -145,7 +145,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
 
 
-def _module(name: str, path: Path) -> Iterator[ModuleType]:
+def import_file(name: str, path: Path) -> Iterator[ModuleType]:
     """Import a file when the iterator is advanced, so that what it raises is caught by the loader."""
     loaded = sys.modules.get(name)
     if loaded is None:

@@ -169,8 +169,20 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     """Where edges can leave; `Done.port` must be one of them."""
     on_lost: ClassVar[Literal["retry", "fail"]] = "retry"
     """What to do when a worker died during an attempt: try again, or fail the step (an effect that must not repeat)."""
+    isolation: ClassVar[Literal["none", "process"]] = "none"
+    """`process`: each attempt runs in a child process, killed at the timeout; a crash there fails that attempt alone."""
+    memory_limit_mb: ClassVar[int] = 512
+    """In a child process: what an attempt may allocate, in MiB, on top of what loading the node's file took."""
     example: ClassVar[Mapping[str, Any]] = {}
     """A config that works, shown in the catalogue; the conformance tests validate it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse limits that do not hold when the class is defined, so that its file is quarantined with the reason."""
+        super().__init_subclass__(**options)
+        if cls.isolation not in {"none", "process"}:
+            raise TypeError(f"{cls.__name__}.isolation must be 'none' or 'process'")
+        if cls.memory_limit_mb < 1:
+            raise TypeError(f"{cls.__name__}.memory_limit_mb must be a number of MiB, such as 512")
 
     @classmethod
     def ports_of(cls, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, String
+from sqlalchemy import BigInteger, Connection, Integer, Row, String
 
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.db.statement import Statement
@@ -24,7 +24,7 @@ RUN_COLUMNS = {
     "epoch": Integer(),
     "started_at": UtcDateTime(),
 }
-# In the order of the fields of `planning.record.StepState`, behind the run.
+# In the order of the fields of `planning.record.StepState`, between the run and where a large output lies.
 STEP_COLUMNS = {
     "run_id": Id(),
     "path": String(),
@@ -38,6 +38,8 @@ STEP_COLUMNS = {
     "retry_at": UtcDateTime(),
     "started_at": UtcDateTime(),
     "finished_at": UtcDateTime(),
+    "output_artifact": String(),
+    "output_bytes": BigInteger(),
 }
 
 # Accept runs: a key that its workflow has seen already inserts nothing.
@@ -97,7 +99,7 @@ CLAIM = Statement(
 LOAD_STEPS = Statement(
     """
     SELECT s.run_id, s.path, s.type, s.status, s.attempt, s.seq, s.port, s.output, s.error, s.retry_at, s.started_at,
-           s.finished_at
+           s.finished_at, s.output_artifact, s.output_bytes
     FROM steps s JOIN {rows} ON s.run_id = v.id
     """,
     rows={"id": "uuid"},
@@ -125,11 +127,14 @@ FENCE = Statement(
 # Checkpoint: record attempts that start, and the end of those that ran. A result that is recorded never changes.
 UPSERT_STEPS = Statement(
     """
-    INSERT INTO steps (run_id, path, attempt, seq, type, status, port, output, error, retry_at, started_at, finished_at)
-    SELECT run_id, path, attempt, seq, type, status, port, output, error, retry_at, started_at, finished_at
+    INSERT INTO steps (run_id, path, attempt, seq, type, status, port, output, output_artifact, output_bytes, error,
+                       retry_at, started_at, finished_at)
+    SELECT run_id, path, attempt, seq, type, status, port, output, output_artifact, output_bytes, error,
+           retry_at, started_at, finished_at
     FROM {rows} WHERE true
     ON CONFLICT (run_id, path, attempt) DO UPDATE
-    SET status = excluded.status, port = excluded.port, output = excluded.output, error = excluded.error,
+    SET status = excluded.status, port = excluded.port, output = excluded.output,
+        output_artifact = excluded.output_artifact, output_bytes = excluded.output_bytes, error = excluded.error,
         retry_at = excluded.retry_at, finished_at = excluded.finished_at
     WHERE steps.status = 'running'
     """,
@@ -142,6 +147,8 @@ UPSERT_STEPS = Statement(
         "status": "text",
         "port": "text",
         "output": "json",
+        "output_artifact": "text",
+        "output_bytes": "bigint",
         "error": "json",
         "retry_at": "timestamptz",
         "started_at": "timestamptz",
@@ -169,14 +176,16 @@ INSERT_LOGS = Statement(
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint.
 LEAVE = Statement(
     """
-    UPDATE runs SET status = v.status, output = v.output, error = v.error, waiting_for = v.waiting_for,
-                    wake_at = v.wake_at, finished_at = v.finished_at, worker_id = NULL
+    UPDATE runs SET status = v.status, output = v.output, output_artifact = v.output_artifact,
+                    output_bytes = v.output_bytes, error = v.error, waiting_for = v.waiting_for, wake_at = v.wake_at, finished_at = v.finished_at, worker_id = NULL
     FROM {rows} WHERE runs.id = v.id
     """,
     rows={
         "id": "uuid",
         "status": "text",
         "output": "json",
+        "output_artifact": "text",
+        "output_bytes": "bigint",
         "error": "json",
         "waiting_for": "json",
         "wake_at": "timestamptz",

@@ -7,7 +7,7 @@ per insert. Runs are made by intake from a workflow that it has just read; steps
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
@@ -22,7 +22,8 @@ class Run(SQLModel, table=True):
     """One execution of one version.
 
     `worker_id` and `epoch` fence every write of its progress. `wake_at` is when a sweep may hand it to a worker: for a
-    queued run the moment from which its hint counts as lost, for a waiting one the end of its wait.
+    queued run the moment from which its hint counts as lost, for a waiting one the end of its wait. A large output lies in
+    the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size.
     """
 
     __tablename__ = "runs"
@@ -52,6 +53,8 @@ class Run(SQLModel, table=True):
     status: RunStatus = Field(sa_type=Status(RunStatus))
     input: Any = Field(default=None, sa_type=Json, nullable=True)
     output: Any = Field(default=None, sa_type=Json, nullable=True)
+    output_artifact: str | None = Field(default=None, max_length=64)
+    output_bytes: int | None = Field(default=None, sa_type=BigInteger)
     error: Any = Field(default=None, sa_type=Json, nullable=True)
     waiting_for: Any = Field(default=None, sa_type=Json, nullable=True)
     idempotency_key: str | None = Field(default=None, max_length=255)
@@ -64,7 +67,10 @@ class Run(SQLModel, table=True):
 
 
 class StepAttempt(SQLModel, table=True):
-    """One try at one step of one run, recorded before it starts. `seq` is its place in the order of starts."""
+    """One try at one step of one run, recorded before it starts. `seq` is its place in the order of starts.
+
+    A large output lies in the artifact store, as a run's does.
+    """
 
     __tablename__ = "steps"
     __table_args__ = (CheckConstraint(one_of("status", AttemptStatus), name="steps_status"),)
@@ -77,6 +83,8 @@ class StepAttempt(SQLModel, table=True):
     status: AttemptStatus = Field(sa_type=Status(AttemptStatus))
     port: str | None = Field(default=None, max_length=100)
     output: Any = Field(default=None, sa_type=Json, nullable=True)
+    output_artifact: str | None = Field(default=None, max_length=64)
+    output_bytes: int | None = Field(default=None, sa_type=BigInteger)
     error: Any = Field(default=None, sa_type=Json, nullable=True)
     retry_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
 from app.schemas.common import EXAMPLE_ID, Input
 
+OUTPUT = 'JSON; a large one is told as `{"$artifact": {"sha256", "bytes", "url"}}`: GET its `url` (with your token).'
 LogLevel = Literal["debug", "info", "warning", "error"]
 MAX_VERSION = 2_147_483_647
 
@@ -67,7 +68,7 @@ class StepForm(BaseModel):
     attempts: int = Field(description="How many attempts have begun.", examples=[1])
     started_at: datetime | None
     finished_at: datetime | None
-    output: Any
+    output: Any = Field(description=OUTPUT)
     error: Any
 
 
@@ -75,7 +76,7 @@ class RunForm(RunSummary):
     """A run with everything that happened in it so far."""
 
     input: Any
-    output: Any
+    output: Any = Field(description=OUTPUT)
     steps: list[StepForm] = Field(description="In order of their start.")
 
 
@@ -88,7 +89,7 @@ class AttemptForm(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     retry_at: datetime | None = Field(description="When the next attempt is due, if there is one.")
-    output: Any
+    output: Any = Field(description=OUTPUT)
     error: Any
 
 

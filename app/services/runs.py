@@ -20,6 +20,7 @@ from app.core.statuses import (
     StepStatus,
     TriggerKind,
 )
+from app.engine.artifacts.store import Artifact
 from app.models import Run, RunLog, StepAttempt, User
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
 from app.services.access import require_run, require_workflow
@@ -111,9 +112,8 @@ class Runs:
             .order_by(col(StepAttempt.seq), col(StepAttempt.attempt))
         )
         steps = summarise(self.session.exec(query).all(), over=run.status in FINAL_RUN_STATUSES)
-        return RunForm(
-            **summary_of(run).model_dump(), input=run.input, output=run.output, steps=steps
-        )
+        output = output_of(run, run_id)
+        return RunForm(**summary_of(run).model_dump(), input=run.input, output=output, steps=steps)
 
     def attempts(self, run_id: str, path: str) -> Sequence[AttemptForm]:
         """Return the attempts at one step, first one first.
@@ -132,7 +132,29 @@ class Runs:
             raise NotFound(
                 f"No step {path} has started in this run: GET /api/v1/runs/{run_id} lists those that have."
             )
-        return [AttemptForm.model_validate(row, from_attributes=True) for row in found]
+        return [
+            AttemptForm.model_validate({**row.model_dump(), "output": output_of(row, run_id)})
+            for row in found
+        ]
+
+    def artifact(self, run_id: str, sha256: str) -> Artifact:
+        """Return a large output of the run, or of one of its steps.
+
+        Raises:
+            NotFound: the run has none with this hash, or is absent or another owner's.
+        """
+        run = require_run(self.session, self.owner, run_id)
+        query = select(StepAttempt.output_bytes).where(
+            StepAttempt.run_id == run_id, StepAttempt.output_artifact == sha256
+        )
+        size = self.session.exec(query).first()
+        if size is None and run.output_artifact == sha256:
+            size = run.output_bytes
+        if size is None:
+            raise NotFound(
+                f"This run has no such artifact: GET /api/v1/runs/{run_id} tells the `url` of each."
+            )
+        return Artifact(sha256, size)
 
     def logs(
         self, run_id: str, wanted: LogFilter, limit: int, cursor: str | None
@@ -157,6 +179,14 @@ def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
     for attempt in sorted(attempts, key=lambda row: row.seq):
         by_path.setdefault(attempt.path, []).append(attempt)
     return [_step_form(tries, over=over) for tries in by_path.values()]
+
+
+def output_of(row: Run | StepAttempt, run_id: str) -> Any:
+    """Return an output, or where to fetch it when it lies in the artifact store."""
+    if row.output_artifact is None:
+        return row.output
+    url = f"/api/v1/runs/{run_id}/artifacts/{row.output_artifact}"
+    return {"$artifact": {"sha256": row.output_artifact, "bytes": row.output_bytes, "url": url}}
 
 
 def summary_of(run: Run) -> RunSummary:
@@ -185,7 +215,7 @@ def _step_form(tries: Sequence[StepAttempt], *, over: bool) -> StepForm:
         attempts=sum(row.attempt > 0 for row in tries),
         started_at=tries[0].started_at,
         finished_at=None if status is StepStatus.WAITING else latest.finished_at,
-        output=latest.output,
+        output=output_of(latest, latest.run_id),
         error=latest.error,
     )
 

@@ -14,6 +14,7 @@ from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import get_logger
 from app.db.base import make_engine
+from app.engine.artifacts.address import open_artifacts
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
@@ -23,9 +24,11 @@ from app.engine.duties.renew_lease import RenewLease
 from app.engine.duties.sweep import Sweep
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
 from app.engine.orchestrator import Orchestrator, Workshop
+from app.engine.outputs import Outputs
 from app.engine.registry import load_catalogue
 from app.engine.slots import Slots
 from app.engine.watchdog import LoopWatchdog
@@ -55,15 +58,20 @@ class WorkerProcess:
         self._journal = Journal(self._engine, lambda: self._lease.worker_id)
         catalogue = load_catalogue(settings.plugins_dir)
         self._http = build_client(build_policy(settings.egress_allow))
+        self._children = ChildPool(settings)
+        self._artifacts = open_artifacts(settings)
+        outputs = Outputs(self._artifacts, settings.max_output_bytes)
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(
             Workshop(
                 catalogue=catalogue,
-                claims=Claims(self._engine, catalogue, self._clock),
+                claims=Claims(self._engine, catalogue, self._clock, outputs),
                 journal=self._journal,
                 lease=self._lease,
                 slots=self._slots,
                 http=self._http,
+                children=self._children,
+                outputs=outputs,
                 clock=self._clock,
                 max_output_bytes=settings.max_output_bytes,
             ),
@@ -113,11 +121,13 @@ class WorkerProcess:
         drained = asyncio.create_task(self._orchestrator.drain(self._settings.shutdown_seconds))
         await asyncio.to_thread(self._hints.stop)
         await drained
+        await self._children.close()
         for duty in self._duties:
             await asyncio.to_thread(duty.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
         await self._http.aclose()
+        self._artifacts.close()
         await asyncio.to_thread(self._lease.end)
         self._engine.dispose()
         log.info("worker_stopped")

@@ -100,12 +100,11 @@ class Plan:
     @cached_property
     def sources(self) -> Mapping[str, tuple[str, ...]]:
         """Return the steps from which an edge leads into each step, in the order of the plan."""
-        leading = {(edge.source, edge.target) for edge in self.edges}
-        order = list(self.steps)
-        found: dict[str, list[str]] = defaultdict(list)
-        for source, target in sorted(leading, key=lambda pair: order.index(pair[0])):
-            found[target].append(source)
-        return {step: tuple(found[step]) for step in self.steps}
+        found: dict[str, dict[str, None]] = {step: {} for step in self.steps}
+        for source, edges in self.outgoing.items():
+            for edge in edges:
+                found[edge.target][source] = None
+        return {step: tuple(sources) for step, sources in found.items()}
 
     @cached_property
     def leading_back(self) -> Mapping[str, tuple[Edge, ...]]:

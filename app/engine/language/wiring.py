@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 
 from app.core.errors import Problem
 from app.engine.language.plan import ALWAYS, ANY_PORT, FAILED, Edge
@@ -90,8 +91,10 @@ def _order(wiring: Wiring, by_id: Mapping[str, WiredStep]) -> None:
     sources: dict[str, dict[str, None]] = {step: {} for step in by_id}
     for edge in wiring.edges:
         sources[edge.target][edge.source] = None
+    sorter = TopologicalSorter(sources)
     try:
-        wiring.order = list(TopologicalSorter(sources).static_order())
+        sorter.prepare()
+        wiring.order = list(_as_written(sorter, list(by_id)))
     except CycleError as error:
         wiring.order = list(by_id)
         cycle = list(reversed(error.args[1]))
@@ -100,6 +103,18 @@ def _order(wiring: Wiring, by_id: Mapping[str, WiredStep]) -> None:
         )
         wiring.problems.append(Problem(by_id[cycle[0]].at + "/depends_on", "cycle", detail))
         wiring.edges.clear()
+
+
+def _as_written(sorter: TopologicalSorter[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield the steps in the order of the definition, except that each stands after those it depends on."""
+    positions = {name: position for position, name in enumerate(names)}
+    ready: list[int] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heappush(ready, positions[name])
+        name = names[heappop(ready)]
+        sorter.done(name)
+        yield name
 
 
 def _look_back(wiring: Wiring, by_id: Mapping[str, WiredStep]) -> None:

@@ -1,21 +1,22 @@
 """The board of a run: what is recorded, what is ready, what runs. Pure: plan and record in, decisions out.
 
-Built from a record it stands where the run stood, so recovery is the same code as going on. Each settled step touches
-its own edges only, so a decision costs the same however long the run is.
+Built from a record it stands where the run stood, so recovery is the same code as going on: all that is recorded is
+adopted before anything new begins. Each settled step touches its own edges only, so a decision costs the same however
+long the run is.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.language.expressions import Expression
 from app.engine.language.plan import ANY_PORT, Edge, Plan, Step
+from app.engine.planning.conditions import holds
 from app.engine.planning.frame import Frame
-from app.engine.planning.loops import LoopState
+from app.engine.planning.loops import LoopState, iterations_begun
 from app.engine.planning.record import Record, StepState, rfc3339
 from app.engine.planning.transitions import Failed, begin, cancel, fail, skip, succeed
 
@@ -71,14 +72,24 @@ class Board:
         self._recorded = dict(recorded or {})
         self._root = Frame(plan)
         self._places: dict[str, tuple[Frame, Step]] = {}
-        self._decided: deque[tuple[Frame, str, bool]] = deque()
+        self._known: deque[tuple[Frame, str, str]] = deque()
+        """Decided steps that are recorded: (level, step, path)."""
+        self._decided: deque[tuple[Frame, str, str, bool]] = deque()
+        """Decided steps that are not: (level, step, path, whether it is to start)."""
+        self._over: deque[Frame] = deque()
+        """Iterations in which nothing more happens, to be closed."""
         self._retrying: dict[str, datetime] = {}
         self._loops: dict[str, LoopState] = {}
         self._changes: dict[tuple[str, int], StepState] = {}
         self._started: list[StepState] = []
         self._now = started_at
         self._next_seq = len(self._recorded)
+        self._begun = iterations_begun(self._recorded)
         self._enter(self._root)
+        while self._known:
+            self._adopt(*self._known.popleft())
+        self._resumed = list(self._loops.values())
+        self._adopted = bool(recorded)
 
     def step(self, path: str) -> Step:
         """Return the step of an instance."""
@@ -105,55 +116,73 @@ class Board:
             self._go_on()
         if self._root.over:
             return self._end(self._outcome())
-        waits = tuple(Wait(path, "retry", until) for path, until in self._retrying.items())
+        waits = tuple(
+            Wait(path, "retry", until) for path, until in self._retrying.items() if until > now
+        )
         return Decision(tuple(self._changes.values()), tuple(self._started), waits)
 
     def _go_on(self) -> None:
         """Begin what can begin, until nothing more follows from it."""
+        self._resume()
+        self._close_iterations()
         self._wake()
-        while True:
-            while self._decided and len(self.running) < MAX_PARALLEL_ATTEMPTS:
-                self._carry_out(*self._decided.popleft())
-            over = next(self._iterations_over(), None)
-            if over is None:
-                return
-            self._close(over)
+        while self._decided and len(self.running) < MAX_PARALLEL_ATTEMPTS:
+            self._carry_out(*self._decided.popleft())
+            self._close_iterations()
 
-    def _carry_out(self, frame: Frame, name: str, starts: bool) -> None:
+    def _resume(self) -> None:
+        """Once after adopting a record: do what begins no step, for only then it is known where nothing may begin."""
+        while self._resumed:
+            self._iterate(self._resumed.pop())
+        while self._adopted:
+            self._close_iterations()
+            item = next((item for item in self._decided if not item[3] or item[0].halted), None)
+            if item is None:
+                self._adopted = False
+            else:
+                self._decided.remove(item)
+                self._carry_out(*item)
+
+    def _carry_out(self, frame: Frame, name: str, path: str, starts: bool) -> None:
         frame.queued -= 1
-        step, path = frame.plan.steps[name], frame.path(name)
-        self._places[path] = (frame, step)
-        known = self._recorded.pop(path, None)
-        if known is not None:
-            self._adopt(frame, step, known)
-        elif not starts:
-            self._put(skip(path, step.type, self._seq(), self._now), settle=frame)
-        elif frame.failure is None:
-            self._begin(frame, step, path)
+        step = frame.plan.steps[name]
+        if path == frame.path(name):  # else the cycle has left that iteration behind
+            self._places[path] = (frame, step)
+            if not starts:
+                self._put(skip(path, step.type, self._seq(), self._now), settle=frame)
+            elif not frame.halted:
+                self._begin(frame, step, path)
+        self._notice(frame)
 
-    def _adopt(self, frame: Frame, step: Step, state: StepState) -> None:
+    def _adopt(self, frame: Frame, name: str, path: str) -> None:
         """Put a recorded state where it stood."""
-        self.record[state.path] = state
+        frame.queued -= 1
+        step, state = frame.plan.steps[name], self._recorded.pop(path)
+        self._places[path] = (frame, step)
+        self.record[path] = state
         if state.settled:
             self._settle(frame, step, state)
-            return
-        if frame.failure is not None and state.retry_at is not None:
-            return
-        frame.active += 1
-        if state.retry_at is not None:
-            self._retrying[state.path] = state.retry_at
-            self._wake()
-        elif step.loop is not None:
-            self._open(frame, step, state)
         else:
-            self.running[state.path] = None
+            frame.active += 1
+            if state.retry_at is not None:
+                self._retrying[path] = state.retry_at
+            elif step.loop is not None:
+                self._open(frame, step, state)
+            else:
+                self.running[path] = None
+        self._notice(frame)
+
+    def _notice(self, frame: Frame) -> None:
+        """Take note of a level where nothing new is to start, or nothing more happens."""
+        if frame.halted:
+            self._give_up_retries()
+        if frame.over and frame.loop is not None:
+            self._over.append(frame)
 
     def _begin(self, frame: Frame, step: Step, path: str) -> None:
         state = begin(path, step.type, self._seq(), self._now, None)
         try:
-            passes = (
-                self._holds(step.when, self._scope(frame, self._now), "when") if step.when else True
-            )
+            passes = step.when is None or holds(step.when, self._scope(frame, self._now), "when")
         except AutomateError as error:
             self._put(fail(state, Failed(error.code, error.detail), self._now), settle=frame)
             return
@@ -164,7 +193,7 @@ class Board:
         frame.active += 1
         self._put(state)
         if step.loop is not None:
-            self._open(frame, step, state)
+            self._iterate(self._open(frame, step, state))
         else:
             self._run(state)
 
@@ -191,13 +220,12 @@ class Board:
         frame, step = self._places[state.path]
         self.running.pop(state.path, None)
         self._put(state)
-        if not state.settled:
-            self._retrying[state.path] = state.retry_at or self._now
-            if frame.failure is not None:
-                self._give_up_retries(frame)
-            return
-        frame.active -= 1
-        self._settle(frame, step, state)
+        if state.retry_at is not None:
+            self._retrying[state.path] = state.retry_at
+        else:
+            frame.active -= 1
+            self._settle(frame, step, state)
+        self._notice(frame)
 
     def _put(self, state: StepState, settle: Frame | None = None) -> None:
         self.record[state.path] = state
@@ -210,19 +238,17 @@ class Board:
             return  # of an iteration that the cycle has left behind
         scope_at = state.finished_at or self._now
 
-        def holds(edge: Edge) -> bool:
-            return edge.condition is None or self._holds(
+        def edge_holds(edge: Edge) -> bool:
+            return edge.condition is None or holds(
                 edge.condition, self._scope(frame, scope_at), "condition"
             )
 
         try:
-            for name, starts in frame.settle(step.id, state, holds):
+            for name, starts in frame.settle(step.id, state, edge_holds):
                 self._queue(frame, name, starts)
                 self._count_visits(frame, name)
         except AutomateError as error:
             frame.failure = replace(state, error={"code": error.code, "message": error.detail})
-        if frame.failure is not None:
-            self._give_up_retries(frame)
 
     def _count_visits(self, frame: Frame, name: str) -> None:
         if frame.cycles is not None and frame.cycles.visits[name] >= MAX_VISITS:
@@ -232,11 +258,14 @@ class Board:
             }
             frame.failure = StepState(frame.path(name), "", AttemptStatus.FAILED, 0, 0, error=error)
 
-    def _give_up_retries(self, frame: Frame) -> None:
-        """Where a step has failed the level, nothing new starts: no next attempts either."""
-        for path in [path for path in self._retrying if self._places[path][0] is frame]:
+    def _give_up_retries(self) -> None:
+        """Where nothing new starts, no next attempts start either."""
+        for path in [path for path in self._retrying if self._places[path][0].halted]:
             del self._retrying[path]
+            frame = self._places[path][0]
             frame.active -= 1
+            if frame.over and frame.loop is not None:
+                self._over.append(frame)
 
     def _enter(self, frame: Frame) -> None:
         for name in frame.plan.entries:
@@ -245,86 +274,79 @@ class Board:
 
     def _queue(self, frame: Frame, name: str, starts: bool) -> None:
         frame.queued += 1
-        self._decided.append((frame, name, starts))
+        path = frame.path(name)
+        if path in self._recorded:
+            self._known.append((frame, name, path))
+        else:
+            self._decided.append((frame, name, path, starts))
 
-    def _open(self, frame: Frame, step: Step, state: StepState) -> None:
+    def _open(self, frame: Frame, step: Step, state: StepState) -> LoopState:
+        """Open a loop, and those of its iterations that are recorded."""
         assert step.loop is not None  # noqa: S101 - for the type checker; the callers have looked
-        loop = self._loops[state.path] = LoopState(step.loop, state.path, frame, None)
-        scope = self._scope(frame, state.started_at or self._now)
+        loop = self._loops[state.path] = LoopState(step.loop, state.path, frame)
         try:
-            if step.loop.items is not None:
-                loop.items = _items(step.loop.items.evaluate(scope), step.loop.max_iterations)
+            loop.take_items(self._scope(frame, state.started_at or self._now))
         except AutomateError as error:
-            loop.fail({"code": error.code, "message": error.detail})
-        self._iterate(loop)
+            loop.fail(error)
+        for _ in range(self._begun.get(state.path, 0)):
+            self._enter(loop.next_frame())
+        return loop
 
     def _iterate(self, loop: LoopState) -> None:
         """Begin as many iterations as may be open; end the loop when there is nothing more."""
         while loop.wants_more and self._may_begin(loop):
             self._enter(loop.next_frame())
-        if not loop.over:
-            return
-        frame, _ = self._places[loop.path]
-        state = self.record[loop.path]
+        if loop.over:
+            self._finish(loop)
+
+    def _finish(self, loop: LoopState) -> None:
+        frame, state = loop.outer, self.record[loop.path]
         del self._loops[loop.path]
         if loop.failure is not None:
-            error = dict(loop.failure)
-            state = fail(
-                state,
-                Failed(error.pop("code", "failed"), error.pop("message", ""), data=error or None),
-                self._now,
-            )
+            state = fail(state, loop.failure, self._now)
+        elif frame.halted:
+            state = cancel(state, self._now)
         else:
             state = succeed(state, loop.output, self._now)
         frame.active -= 1
         self._put(state, settle=frame)
+        self._notice(frame)
 
     def _may_begin(self, loop: LoopState) -> bool:
-        """Ask a loop's condition, unless the next iteration is recorded already."""
+        """Ask a loop's condition."""
         condition = loop.loop.condition
-        prefix = f"{loop.path}[{loop.begun}]."
-        if condition is None or any(path.startswith(prefix) for path in self._recorded):
+        if condition is None:
             return True
         scope = self._scope(loop.latest or loop.outer, self._now) | dict(loop.local())
         try:
-            loop.stopped = not self._holds(condition, scope, "condition")
+            loop.stopped = not holds(condition, scope, "condition")
+            if not loop.stopped:
+                loop.require_one_more()
         except AutomateError as error:
-            loop.fail({"code": error.code, "message": error.detail})
-        if not loop.stopped and loop.failure is None and loop.begun >= loop.loop.max_iterations:
-            loop.fail(_too_many(loop.loop.max_iterations))
-        return not loop.stopped and loop.failure is None
+            loop.fail(error)
+        return loop.wants_more
 
-    def _close(self, frame: Frame) -> None:
-        loop = frame.loop
-        assert loop is not None  # noqa: S101 - for the type checker; only iterations are closed
-        loop.close(frame)
+    def _close_iterations(self) -> None:
+        while self._over:
+            frame = self._over.popleft()
+            loop = frame.loop
+            if loop is not None and loop.close(frame):
+                self._ask_to_stop(loop, frame)
+                self._iterate(loop)
+
+    def _ask_to_stop(self, loop: LoopState, frame: Frame) -> None:
         stop_when = loop.loop.stop_when
-        if stop_when is not None and loop.failure is None:
-            scope = {
-                **self._scope(frame, self._now),
-                "output": loop.results[int(frame.local["index"])],
-            }
+        if stop_when is not None and not frame.halted_around:
+            scope = self._scope(frame, self._now) | {"output": loop.results[loop.index(frame)]}
             try:
-                loop.stopped = self._holds(stop_when, scope, "stop_when")
+                loop.stopped = holds(stop_when, scope, "stop_when") or loop.stopped
             except AutomateError as error:
-                loop.fail({"code": error.code, "message": error.detail})
-        self._iterate(loop)
-
-    def _iterations_over(self) -> Iterator[Frame]:
-        return (
-            frame for loop in self._loops.values() for frame in loop.open.values() if frame.over
-        )
+                loop.fail(error)
+        if loop.failure is not None:
+            self._give_up_retries()
 
     def _scope(self, frame: Frame, now: datetime) -> dict[str, Any]:
         return {**self._facts, **frame.scope(), "now": rfc3339(now)}
-
-    def _holds(self, expression: Expression, scope: Mapping[str, Any], name: str) -> bool:
-        value = expression.evaluate(scope)
-        if not isinstance(value, bool):
-            raise NotBoolean(
-                f"`{name}` must be true or false: compare something, as in `size(x) > 0`."
-            )
-        return value
 
     def _outcome(self) -> End:
         failure = self._root.failure
@@ -337,33 +359,6 @@ class Board:
             if state.status is AttemptStatus.RUNNING:
                 self._put(cancel(state, self._now))
         return Decision(tuple(self._changes.values()), end=end)
-
-
-class NotBoolean(AutomateError):
-    """A condition is neither true nor false."""
-
-    code = "type_mismatch"
-
-
-class LoopRefused(AutomateError):
-    """The items of a loop cannot be looped over."""
-
-    code = "loop_refused"
-
-
-def _items(value: Any, most: int) -> list[Any]:
-    if not isinstance(value, list):
-        raise LoopRefused(f"`items` must be a list; it is {type(value).__name__}.")
-    if len(value) > most:
-        raise LoopRefused(f"`items` has {len(value)} items; max_iterations allows {most}.")
-    return value
-
-
-def _too_many(most: int) -> dict[str, Any]:
-    return {
-        "code": "loop_limit",
-        "message": f"The loop was to go on after {most} iterations (max_iterations).",
-    }
 
 
 def _timed_out(plan: Plan) -> dict[str, Any]:

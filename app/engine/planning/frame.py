@@ -79,10 +79,12 @@ class Frame:
         }
         if state.status is AttemptStatus.SUCCEEDED:
             self.finished[step] = state
+        else:
+            self.finished.pop(step, None)
         edges = (*self.plan.outgoing[step], *self.plan.leading_back[step])
         handled = any(edge.port in {FAILED, ALWAYS} for edge in edges)
         if state.failed and not handled and not self.plan.steps[step].continue_on_error:
-            self.failure = self.failure or state
+            self.failure = min(self.failure or state, state, key=_finish_order)
         again = self._leads_back(step, state, holds)
         if again is not None:
             yield from self._begin_again(again)
@@ -137,19 +139,33 @@ class Frame:
             yield target, starts
 
     @property
+    def halted(self) -> bool:
+        """Tell whether nothing new starts here: a step here or around here has failed with nobody to handle it."""
+        return self.failure is not None or self.halted_around
+
+    @property
+    def halted_around(self) -> bool:
+        """Tell whether nothing new starts here because of what happened outside of this level."""
+        loop = self.loop
+        return loop is not None and (loop.failure is not None or loop.outer.halted)
+
+    @property
     def over(self) -> bool:
         """Tell whether nothing more happens here."""
         return self.active == 0 and self.queued == 0
 
     @property
     def output(self) -> Any:
-        """Return the output of this level: its last step's when one step ends the graph, else an object of the ends'."""
-        ends = self.plan.ends
+        """Return the output of this level: an object of its ends' outputs; of the last step that succeeded if one step
+        ends it.
+
+        Last in the order of the plan, not of time: the output does not depend on which step was faster.
+        """
+        finished, ends = self.finished, self.plan.ends
         if len(ends) > 1:
-            return {step: self.finished[step].output for step in ends if step in self.finished}
-        if ends and ends[0] in self.finished:
-            return self.finished[ends[0]].output
-        return max(self.finished.values(), key=_finish_order).output if self.finished else None
+            return {step: finished[step].output for step in ends if step in finished}
+        outputs = [finished[step].output for step in self.plan.steps if step in finished]
+        return outputs[-1] if outputs else None
 
 
 def _finish_order(state: StepState) -> tuple[float, int]:

@@ -56,7 +56,7 @@ def _object_routes() -> list[tuple[str, str]]:
 
 
 def _nowhere(path: str) -> str:
-    return path.format(workflow_id="health", run_id="7", number=1, path="step_1")
+    return path.format(workflow_id="health", run_id="7", number=1, path="step_1", sha256="7")
 
 
 def test_every_route_asks_who_is_calling_except_the_public_ones() -> None:
@@ -81,7 +81,9 @@ async def test_another_owners_object_is_not_found(
     workflow = await ada.save()
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
-    address = path.format(workflow_id=workflow["id"], run_id=run_id, number=1, path="step_1")
+    address = path.format(
+        workflow_id=workflow["id"], run_id=run_id, number=1, path="step_1", sha256="7"
+    )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))
 

@@ -1,6 +1,7 @@
 """A platform without HTTP: a real database, Redis, a trigger desk, and a worker on the test's own loop."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlmodel import Session
@@ -19,11 +20,12 @@ from tests.integration.engine.world import KEY, World
 
 
 @pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
     return Settings(
         _env_file=None,
         database_url=database_url,
         redis_url=redis_url,
+        data_dir=tmp_path,
         egress_allow=("127.0.0.0/8",),
         lease_seconds=2,
         shutdown_seconds=2,

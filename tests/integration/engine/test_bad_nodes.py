@@ -14,7 +14,12 @@ BAD_NODES = Path(__file__).parent / "bad_nodes"
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(
-        update={"plugins_dir": BAD_NODES, "lease_seconds": 20, "stall_seconds": 0.5}
+        update={
+            "plugins_dir": BAD_NODES,
+            "lease_seconds": 20,
+            "stall_seconds": 0.5,
+            "max_output_bytes": 1_000_000,
+        }
     )
 
 

@@ -31,7 +31,7 @@ def test_steps_run_one_after_the_other(catalogue: Catalogue) -> None:
     plan = parse_definition({"steps": [{**LOG, "id": "first"}, LOG, LOG]}, catalogue)
 
     assert list(plan.steps) == ["first", "step_2", "step_3"]
-    assert plan.edges == (Edge("first", "out", "step_2"), Edge("step_2", "out", "step_3"))
+    assert plan.edges == (Edge("first", "*", "step_2"), Edge("step_2", "*", "step_3"))
     assert plan.ends == ("step_3",)
 
 
@@ -90,6 +90,7 @@ def test_a_wrong_shape_is_named_with_its_place(
         ("${{ steps.later.output }}", "step_not_before"),
         ("${{ steps.here.output }}", "step_not_before"),
         ("${{ steps.nowhere.output }}", "unknown_step"),
+        ("${{ steps?.nowhere?.output ?? 1 }}", "unknown_step"),
         ("${{ steps.before.outputs }}", "unknown_path"),
         ("${{ steps.before.output.mesage }}", "unknown_path"),
         ("${{ run.began }}", "unknown_path"),
@@ -112,13 +113,14 @@ def test_an_expression_that_can_never_hold_is_refused(
     "message",
     [
         "${{ steps.before.output.message }}",
-        "${{ steps?.nowhere?.output ?? 'none' }}",
+        "${{ steps?.here?.output ?? 'none' }}",
         "${{ input.anything.at.all }}",
         "${{ run.id }} ${{ workflow.version }} ${{ now }} ${{ steps }}",
     ],
 )
 def test_an_expression_that_may_hold_is_taken(catalogue: Catalogue, message: str) -> None:
-    steps = [{**LOG, "id": "before"}, {"type": "log", "config": {"message": message}}]
+    here = {"id": "here", "type": "log", "config": {"message": message}}
+    steps = [{**LOG, "id": "before"}, here]
 
     assert parse_definition({"steps": steps}, catalogue).steps
 

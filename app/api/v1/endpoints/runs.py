@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from app.api.body import GuardedRoute
-from app.api.deps import Cursor, Limit, RunId, UserRuns, WorkflowId, current_user
+from app.api.deps import Cursor, Limit, RunId, Services, UserRuns, WorkflowId, current_user
 from app.api.openapi import problems
 from app.core.statuses import RunStatus, TriggerKind
 from app.schemas.common import ObjectId, Page
@@ -76,6 +77,26 @@ def list_runs(
 def read_run(run_id: RunId, runs: UserRuns) -> RunForm:
     """Return a run with its input, its output, and what became of each step so far."""
     return runs.get(run_id)
+
+
+@router.get(
+    "/runs/{run_id}/artifacts/{sha256}",
+    summary="Fetch a large output",
+    response_class=StreamingResponse,
+    responses=problems(401, 404) | {200: {"content": {"application/json": {"schema": {}}}}},
+)
+def read_artifact(
+    run_id: RunId,
+    sha256: Annotated[str, Path(description="Its SHA-256, as the run tells it.")],
+    runs: UserRuns,
+    container: Services,
+) -> StreamingResponse:
+    """Return a large output of the run or of one of its steps, as the JSON that it is."""
+    artifact = runs.artifact(run_id, sha256)
+    headers = {"Content-Length": str(artifact.size), "ETag": f'"{artifact.sha256}"'}
+    return StreamingResponse(
+        container.artifacts.open(artifact), headers=headers, media_type="application/json"
+    )
 
 
 @router.get(

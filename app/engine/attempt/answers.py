@@ -1,0 +1,74 @@
+"""How an attempt ended, read from what the node answered or raised."""
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from app.core.errors import AutomateError
+from app.core.logging import get_logger
+from app.engine.attempt.context import AttemptContext, cut, encode, storable
+from app.engine.planning.transitions import Failed, Succeeded
+from app.engine.sdk import Done, Fail, Retry
+
+OUT_OF_MEMORY = "out_of_memory"
+log = get_logger(__name__)
+
+
+class Refused(Exception):
+    """The attempt goes no further; carries its outcome from a stage to the end."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.failed = failed
+
+
+def failure(error: BaseException, context: AttemptContext) -> Failed:
+    """Return how an attempt failed whose node raised."""
+    match error:
+        case Refused():
+            return error.failed
+        case Retry():
+            data = storable(error.data)
+            return Failed(
+                error.code, cut(error.message), after_seconds=error.after_seconds, data=data
+            )
+        case Fail():
+            return Failed(error.code, cut(error.message), again=False, data=storable(error.data))
+        case AutomateError():
+            return Failed(error.code, cut(error.detail), again=False)
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return Failed(OUT_OF_MEMORY, "The node ran out of memory.")
+        case _:
+            log.info("node_raised", step=context.step_path, run_id=context.run_id, exc_info=error)
+            return Failed("node_error", cut(f"{type(error).__name__}: {error}"))
+
+
+def normalise(
+    answer: Any, ports: Sequence[str], adapter: TypeAdapter[Any], max_output_bytes: int
+) -> Succeeded:
+    """Return a node's answer as it is stored.
+
+    Raises:
+        Refused: the port is none of the step's, or the output is no JSON or too large.
+    """
+    done = answer if isinstance(answer, Done) else Done(answer)
+    if done.port is not None and done.port not in ports:
+        names = ", ".join(ports)
+        raise Refused(
+            Failed("unknown_port", f"The node answered with port {done.port!r}; it has: {names}.")
+        )
+    try:
+        encoded = encode(adapter.dump_python(done.output, warnings=False))
+    except (ValueError, TypeError, RecursionError) as error:
+        message = cut(f"The node's output cannot be stored as JSON: {error}")
+        raise Refused(Failed("invalid_output", message, again=False)) from None
+    if len(encoded) > max_output_bytes:
+        message = (
+            f"The output is {len(encoded):,} bytes of JSON; at most {max_output_bytes:,} are kept: "
+            "return less, or a reference to where the data is."
+        )
+        raise Refused(Failed("output_too_large", message, again=False))
+    return Succeeded(orjson.loads(encoded), done.port)

@@ -1,0 +1,106 @@
+"""What worker and child say to each other: JSON, each message after its length. Never pickle.
+
+The worker sends one `Hello`, then `Request`s. The child answers the Hello with `{"ready": true}` or `{"error": …}`, and
+each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "spent": …}`.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import orjson
+
+from app.engine.planning.transitions import Failed, Outcome, Succeeded
+
+LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a child is for."""
+
+    type: str
+    module: str
+    path: str
+    memory_limit_mb: int
+    max_output_bytes: int
+    egress_allow: Sequence[str]
+    log_level: str
+    log_format: Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt: what `AttemptContext` holds, and the config, rendered but for its bare expressions."""
+
+    run_id: str
+    step_path: str
+    attempt: int
+    now: str
+    """The platform's time, in ISO 8601: the child's clock runs on from it."""
+    config: dict[str, Any]
+    expressions: Sequence[tuple[Sequence[str | int], str]]
+    """Their places in the config, and their text; `scope` is what they see."""
+    scope: Mapping[str, Any]
+    upstream: Mapping[str, Any]
+    ports: Sequence[str]
+
+
+class Channel:
+    """The child's end. Several threads may send."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._incoming = end.makefile("rb")
+        self._sending = threading.Lock()
+
+    def send(self, message: Any) -> None:
+        """Send a message."""
+        self.send_bytes(packed(message))
+
+    def send_bytes(self, message: bytes) -> None:
+        """Send a message that was packed before."""
+        with self._sending:
+            self._end.sendall(message)
+
+    def receive(self) -> Any:
+        """Return the next message; None when the worker is gone."""
+        length = self._incoming.read(LENGTH.size)
+        if len(length) < LENGTH.size:
+            return None
+        return orjson.loads(self._incoming.read(*LENGTH.unpack(length)))
+
+
+def packed(message: Any) -> bytes:
+    """Return a message as it is sent."""
+    body = orjson.dumps(message)
+    return LENGTH.pack(len(body)) + body
+
+
+async def receive(reader: asyncio.StreamReader, max_bytes: int) -> Any:
+    """Return the child's next message.
+
+    Raises:
+        EOFError: the child is gone.
+        ValueError: what it sends is no message.
+    """
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if length > max_bytes:
+        raise ValueError(f"a message of {length:,} bytes")
+    return orjson.loads(await reader.readexactly(length))
+
+
+def pack_outcome(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as JSON."""
+    return {"succeeded" if isinstance(outcome, Succeeded) else "failed": asdict(outcome)}
+
+
+def unpack_outcome(message: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that a child sent."""
+    if "failed" in message:
+        return Failed(**message["failed"])
+    return Succeeded(**message["succeeded"])
