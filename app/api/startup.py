@@ -21,7 +21,9 @@ class StartupSentence:
 
         async def send_sentence(message: Message) -> None:
             fault = sys.exc_info()[1]  # Starlette sends while it handles the exception
-            if message["type"] == "lifespan.startup.failed" and isinstance(fault, ConfigurationError):
+            if message["type"] == "lifespan.startup.failed" and isinstance(
+                fault, ConfigurationError
+            ):
                 message = {**message, "message": fault.detail}
             await send(message)
 
