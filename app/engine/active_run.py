@@ -1,6 +1,6 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,10 @@ from app.engine.language.plan import Plan
 from app.engine.planning.planner import End, Wait
 from app.engine.planning.progress import Progress, progress
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import interrupt
+from app.engine.planning.transitions import Failed, OnLost, Outcome, Succeeded, cancel, interrupt
+
+MAX_RUN_OUTPUT_BYTES = 16 * 1024**2
+"""How much the outputs of one run's steps may come to, as JSON: a worker holds hundreds of runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class ActiveRun:
     record: dict[str, StepState] = field(default_factory=dict)
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()
+    output_bytes: int = 0
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
 
@@ -112,10 +116,23 @@ class ActiveRun:
         self.record, self.started, self.waits = step.record, step.started, step.waits
         return self._checkpoint((*settled, *step.changes), lines, self._leave(step, now))
 
-    def interrupted(self, now: datetime) -> Checkpoint:
+    def within_limit(self, outcome: Outcome) -> Outcome:
+        """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""
+        if not isinstance(outcome, Succeeded):
+            return outcome
+        self.output_bytes += outcome.output_bytes
+        if self.output_bytes <= MAX_RUN_OUTPUT_BYTES:
+            return outcome
+        message = (
+            f"The outputs of this run's steps have grown beyond {MAX_RUN_OUTPUT_BYTES // 1024**2} MiB: "
+            "pass on less, or references to where the data is."
+        )
+        return Failed("output_too_large", message, again=False)
+
+    def interrupted(self, now: datetime, on_lost: Callable[[str], OnLost]) -> Checkpoint:
         """Return what to commit when the worker stops in the middle of attempts."""
         states = [
-            interrupt(state, now)
+            interrupt(state, now, on_lost(state.type))
             for state in self.record.values()
             if state.status is AttemptStatus.RUNNING
         ]
@@ -128,7 +145,12 @@ class ActiveRun:
             RunStatus.FAILED,
             error={"code": "engine_error", "message": f"The engine could not go on: {detail}"},
         )
-        return self._checkpoint((), (), ended(end, now))
+        states = [
+            cancel(state, now)
+            for state in self.record.values()
+            if state.status is AttemptStatus.RUNNING
+        ]
+        return self._checkpoint(states, (), ended(end, now))
 
     def _checkpoint(
         self, states: Sequence[StepState], lines: Lines, leave: Mapping[str, Any] | None

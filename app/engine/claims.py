@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from random import random
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
 from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
+from app.core.logging import get_logger
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine import store
 from app.engine.active_run import ActiveRun, Checkpoint, ended, rfc3339
@@ -17,6 +19,8 @@ from app.engine.planning.record import StepState, latest
 from app.engine.planning.transitions import lose
 from app.engine.plans import LoadedVersion, PlanCache
 from app.engine.registry import Catalogue
+
+log = get_logger(__name__)
 
 
 class Claims:
@@ -37,7 +41,8 @@ class Claims:
             versions = self._plans.load(connection, [row.version_id for row in rows])
             recorded = self._recorded(connection, [row.id for row in rows if row.epoch > 1])
             begun = [
-                self._begin(row, versions.get(row.version_id), recorded[row.id]) for row in rows
+                self._begin_alone(row, versions.get(row.version_id), recorded[row.id])
+                for row in rows
             ]
             write_checkpoints(connection, [checkpoint for _, checkpoint in begun])
         return [run for run, checkpoint in begun if run is not None and checkpoint.leave is None]
@@ -61,6 +66,16 @@ class Claims:
                 recorded[run_id].append(StepState(*state))
         return recorded
 
+    def _begin_alone(
+        self, row: Row[Any], version: LoadedVersion | None, attempts: Sequence[StepState]
+    ) -> tuple[ActiveRun | None, Checkpoint]:
+        """Begin a run; whatever goes wrong with it is its own failure, and not that of the batch."""
+        try:
+            return self._begin(row, version, attempts)
+        except Exception as error:
+            log.exception("run_cannot_begin", run_id=row.id)
+            return None, self._cannot_run(row, f"{type(error).__name__} while it was read")
+
     def _begin(
         self, row: Row[Any], version: LoadedVersion | None, attempts: Sequence[StepState]
     ) -> tuple[ActiveRun | None, Checkpoint]:
@@ -81,12 +96,11 @@ class Claims:
     def _lost(self, run: ActiveRun) -> list[StepState]:
         """Return the attempts that were still running when their worker died, as lost."""
         now = self._clock.now()
-        lost = []
-        for state in run.record.values():
-            if state.status is AttemptStatus.RUNNING:
-                found = self._catalogue.get(state.type)
-                lost.append(lose(state, found.node.on_lost if found else "retry", now))
-        return lost
+        return [
+            lose(state, self._catalogue.on_lost(state.type), now, random)
+            for state in run.record.values()
+            if state.status is AttemptStatus.RUNNING
+        ]
 
     def _cannot_run(self, row: Row[Any], reason: str) -> Checkpoint:
         error = {

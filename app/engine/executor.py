@@ -29,6 +29,7 @@ from app.engine.sdk import Done, Expr, Fail, LogLevel, Retry
 MAX_LOG_LINES = 1_000
 MAX_MESSAGE_CHARACTERS = 2_000
 MAX_DATA_BYTES = 16 * 1024
+_NUL = b"\\u0000"
 CANCEL_GRACE_SECONDS = 1.0
 log = get_logger(__name__)
 
@@ -156,10 +157,12 @@ def _failure(error: BaseException, attempt: Attempt) -> Failed:
         case Retry():
             data = _storable(error.data)
             return Failed(
-                error.code, _cut(error.message), after_seconds=error.after_seconds, data=data
+                _cut(error.code), _cut(error.message), after_seconds=error.after_seconds, data=data
             )
         case Fail():
-            return Failed(error.code, _cut(error.message), again=False, data=_storable(error.data))
+            return Failed(
+                _cut(error.code), _cut(error.message), again=False, data=_storable(error.data)
+            )
         case AutomateError():
             return Failed(error.code, _cut(error.detail), again=False)
         case NodeBlockedLoop():
@@ -264,7 +267,7 @@ def _normalise(attempt: Attempt, answer: Any) -> Succeeded:
             "return less, or a reference to where the data is."
         )
         raise _Refused(Failed("output_too_large", message, again=False))
-    return Succeeded(orjson.loads(encoded), done.port)
+    return Succeeded(orjson.loads(encoded), done.port, len(encoded))
 
 
 def _too_slow(attempt: Attempt) -> Failed:
@@ -291,4 +294,7 @@ def _storable(data: Any) -> Any:
 def _encode(value: Any) -> bytes:
     """Return a value as JSON; unlike orjson alone, refuse NaN and infinities rather than storing null."""
     json.dumps(value, allow_nan=False, default=str)
-    return orjson.dumps(value, default=to_jsonable_python)
+    encoded = orjson.dumps(value, default=to_jsonable_python)
+    if _NUL in encoded:
+        raise ValueError("it holds a NUL character, which databases do not keep: remove it")
+    return encoded

@@ -10,6 +10,7 @@ from datetime import datetime
 import httpx
 
 from app.core.clock import Clock
+from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.engine.active_run import ActiveRun, Checkpoint
 from app.engine.claims import Claims
@@ -22,6 +23,8 @@ from app.engine.registry import Catalogue
 from app.engine.slots import Slots
 
 LEASE_POLL_SECONDS = 0.1
+GIVE_BACK_SECONDS = 3.0
+"""How long a stopping process waits for a database that is away; its runs are then taken over as those of a dead one."""
 log = get_logger(__name__)
 
 Ended = tuple[Outcome, Sequence[LogLine]]
@@ -50,19 +53,22 @@ class Orchestrator:
         self._runs: dict[asyncio.Task[None], ActiveRun] = {}
         self._draining = False
         self._claiming = threading.Lock()
-        self._held: set[str] = set()
+        self._held: dict[str, int] = {}
 
     @property
     def in_flight(self) -> int:
         """Return how many runs this process holds."""
         return len(self._runs)
 
-    def advance(self, run_ids: Sequence[str]) -> int:
-        """Claim runs and hand them to the event loop; returns how many were claimed.
+    def advance(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Claim runs and hand them to the event loop; returns those not tried because the process is stopping.
 
         Blocks while the process is at its limit, so that waiting runs stay in the queue.
+
+        Raises:
+            Unavailable: this process may not claim right now.
         """
-        rest, claimed = list(run_ids), 0
+        rest = list(run_ids)
         while rest:
             granted = self._shop.slots.acquire(len(rest))
             if granted == 0:
@@ -73,16 +79,15 @@ class Orchestrator:
                 runs = self._claim(batch)
             finally:
                 self._shop.slots.release(granted - len(runs))
-            claimed += len(runs)
             self._loop.call_soon_threadsafe(self._adopt, runs)
-        return claimed
+        return rest
 
     def _claim(self, run_ids: Sequence[str]) -> list[ActiveRun]:
         with self._claiming:
             if not self._shop.lease.valid():
-                return []
+                raise Unavailable("The lease could not be renewed: nothing is claimed until it is.")
             runs = self._shop.claims.take(self._shop.lease.worker_id, run_ids)
-            self._held.update(run.id for run in runs)
+            self._held.update((run.id, run.epoch) for run in runs)
         return runs
 
     def release_strays(self) -> int:
@@ -90,16 +95,19 @@ class Orchestrator:
         with self._claiming:
             return self._shop.claims.release_strays(self._shop.lease.worker_id, tuple(self._held))
 
-    async def drain(self, seconds: float) -> None:
-        """Start nothing new, let attempts in flight end, interrupt the rest after `seconds`; all runs are given back."""
+    def stop_claiming(self) -> None:
+        """Take no more runs, and start nothing new in those that are held."""
         self._draining = True
         self._shop.slots.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Let attempts in flight end, interrupt the rest after `seconds`; all runs are given back."""
         if self._runs:
             await asyncio.wait(self._runs, timeout=seconds)
         for task in self._runs:
             task.cancel()
         if self._runs:
-            await asyncio.wait(self._runs)
+            await asyncio.wait(self._runs, timeout=GIVE_BACK_SECONDS)
 
     def drop_all(self) -> None:
         """Let go of every run without another word: the lease is lost, and they are somebody else's."""
@@ -115,7 +123,8 @@ class Orchestrator:
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         run = self._runs.pop(task)
-        self._held.discard(run.id)
+        if self._held.get(run.id) == run.epoch:  # else it was claimed again before we let go
+            del self._held[run.id]
         self._shop.slots.release()
         if not task.cancelled() and task.exception() is not None:
             log.error("run_let_go", exc_info=task.exception())
@@ -125,7 +134,8 @@ class Orchestrator:
             await self._drive(run)
         except asyncio.CancelledError:
             if not run.dropped:
-                await self._shop.journal.write(run.interrupted(self._shop.clock.now()))
+                now = self._shop.clock.now()
+                await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
         except Exception as error:
             log.exception("run_broken", run_id=run.id)
             await self._shop.journal.write(run.broken(error, self._shop.clock.now()))
@@ -153,6 +163,7 @@ class Orchestrator:
 
     def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
+        ended = [(state, (run.within_limit(outcome), lines)) for state, (outcome, lines) in ended]
         settled = [
             settle(state, outcome, run.plan.steps[state.path].retry, now, random.random)
             for state, (outcome, _) in ended

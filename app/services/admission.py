@@ -16,6 +16,8 @@ from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 
 MAX_KEY_CHARACTERS = 200
+MAX_KEY_STEPS = 2_000
+"""How much work a `dedupe.key` may be: it is evaluated in the commit that other triggers wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         return None
     try:
         value = compile_expression(dedupe_key).evaluate(
-            {"input": request.input, "headers": request.headers}
+            {"input": request.input, "headers": request.headers}, MAX_KEY_STEPS
         )
     except ExpressionFault as fault:
         detail = f"The workflow's dedupe.key does not fit this input: {fault.detail}"
