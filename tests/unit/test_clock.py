@@ -1,10 +1,10 @@
 """The clock that follows the database's."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
-from app.core import clock as module
 from app.core.clock import SyncedClock, SystemClock
 
 HOUR = timedelta(hours=1)
@@ -14,7 +14,7 @@ HOUR = timedelta(hours=1)
 def monotonic(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that stand still until the test moves them."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
