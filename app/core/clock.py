@@ -40,12 +40,12 @@ class SyncedClock:
 
     def __init__(self) -> None:
         self._base = SystemClock().now()
-        self._at = time.monotonic()
+        self._at = self.monotonic()
         self._synced = False
 
     def sync(self, database_now: datetime, asked: float) -> None:
         """Take over a time that the database has told; `asked` is `monotonic()` from before the question."""
-        at = time.monotonic()
+        at = self.monotonic()
         told = database_now + timedelta(seconds=(at - asked) / 2)
         ahead = (self.now() - told).total_seconds()
         if not self._synced or ahead <= 0 or ahead > SET_BACK_SECONDS + (at - asked):
@@ -53,7 +53,7 @@ class SyncedClock:
 
     def now(self) -> datetime:
         """Return the database's current time, aware, in UTC."""
-        return self._base + timedelta(seconds=time.monotonic() - self._at)
+        return self._base + timedelta(seconds=self.monotonic() - self._at)
 
     def monotonic(self) -> float:
         """Return seconds since some fixed point; never goes back."""
