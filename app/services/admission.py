@@ -105,7 +105,8 @@ def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key:
     if caller_holds:
         raise NotFound("There is no such workflow, or it is not yours.")
     raise NotAuthenticated(
-        "This webhook needs its token: call the workflow's `webhook_url` as it stands, or send `X-Webhook-Token`."
+        "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
+        "owner with an access token that still holds."
     )
 
 
