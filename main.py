@@ -23,8 +23,11 @@ else:
     from app.api.application import create_app
     from app.core.config import load_settings
     from app.core.errors import ConfigurationError
+    from app.core.logging import configure_logging
 
     try:
-        app = create_app(load_settings())
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        app = create_app(settings)
     except ConfigurationError as error:
         sys.exit(error.detail)

@@ -8,9 +8,10 @@
 | `/delay/<seconds>` | after a while (60 s at most) |
 | `/flaky/<n>` | 503 for the first n requests of each Idempotency-Key, then 200 |
 | `/__count` | how many requests came, in all, by path and by Idempotency-Key |
+| `/customers/c-42`, `/stock` | data for the example workflows |
 | any other | 200 |
 
-Every answer but that of `/__count` is `{method, path, query, headers, body}`. Steps reach it when the platform runs with
+Every other answer is `{method, path, query, headers, body}`. Steps reach it when the platform runs with
 `EGRESS_ALLOW=127.0.0.0/8`.
 """
 
@@ -23,6 +24,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 MAX_DELAY_SECONDS = 60.0
+SAMPLES: dict[str, dict[str, Any]] = {
+    "/customers/c-42": {"id": "c-42", "name": "Ada Lovelace", "tier": "gold"},
+    "/stock": {
+        "items": [
+            {"sku": "tea", "on_hand": 3, "reorder_at": 10},
+            {"sku": "coffee", "on_hand": 40, "reorder_at": 10},
+            {"sku": "sugar", "on_hand": 0, "reorder_at": 5},
+        ]
+    },
+}
 
 
 class EchoServer(ThreadingHTTPServer):
@@ -72,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, self.server.counts())
             return
         seen = self.server.count(url.path, self.headers.get("Idempotency-Key"))
-        self._answer(self._status_for(url.path, seen), self._echo(url.path, url.query, body))
+        content = SAMPLES.get(url.path) or self._echo(url.path, url.query, body)
+        self._answer(self._status_for(url.path, seen), content)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = handle_any  # noqa: N815 - the base class wants these names
 

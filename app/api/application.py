@@ -10,6 +10,7 @@ from app.api.container import Assemble, assemble
 from app.api.errors import install_error_handlers
 from app.api.middleware import LastResort, RequestGuard, SecurityHeaders
 from app.api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, install_openapi
+from app.api.startup import StartupSentence
 from app.api.v1 import api
 from app.api.v1.endpoints.triggers import WEBHOOK_PATH, trigger_webhook
 from app.core.config import Settings
@@ -42,6 +43,7 @@ def create_app(settings: Settings, assemble: Assemble = assemble) -> FastAPI:
     app.add_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(LastResort)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(StartupSentence)
     install_error_handlers(app)
     install_openapi(app)
     return app

@@ -9,7 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine
 from starlette.requests import HTTPConnection
 
-from app.core.clock import Clock, SystemClock
+from app.core.clock import Clock, SyncedClock, SystemClock
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.db.base import make_engine
@@ -56,7 +56,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(engine, catalogue, key, clock, dispatch)
+    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
     throttle = LoginThrottle(settings.redis_url, clock)
     try:
         yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts)

@@ -19,6 +19,12 @@ DEFAULT_COMMAND = "up"
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("app.cli.up", "Start Postgres, Redis, the API and the workers here, until Ctrl-C."),
     "test": ("app.cli.testing", "Check the code: format, lint, imports, types, tests."),
+    "doctor": ("app.cli.doctor", "Check what a start needs, and say how to mend what is wrong."),
+    "status": ("app.cli.status", "Show workers, runs and queue."),
+    "runs": ("app.cli.runs", "List runs, show one."),
+    "node": ("app.cli.node", "List, show, make and try node types."),
+    "user": ("app.cli.user", "Make accounts, list them, change roles."),
+    "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 
 app = typer.Typer(add_completion=False)

@@ -9,7 +9,7 @@ import typer
 
 CHECK = Path(__file__).resolve().parents[2] / "scripts" / "check"
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

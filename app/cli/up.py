@@ -8,7 +8,7 @@ from app.core.config import load_settings
 from app.embedded.platform import run_platform
 from app.embedded.programs import own_programs
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

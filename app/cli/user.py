@@ -20,7 +20,7 @@ from app.embedded.servers import servers_for
 from app.schemas.auth import Registration
 from app.services import users
 
-app = typer.Typer(help="Accounts.", no_args_is_help=True)
+app = typer.Typer(help="Accounts.", no_args_is_help=True, add_completion=False)
 EmailArgument = Annotated[str, typer.Argument(help="The address to log in with.")]
 
 

@@ -1,4 +1,4 @@
-"""Every status: what it means, who moves it, what comes next. One table of legal moves; a CHECK holds it in the database."""
+"""Every status: what it means, who moves it, what comes next. A CHECK holds each column to these values."""
 
 from enum import StrEnum
 from typing import Final
@@ -8,11 +8,12 @@ class RunStatus(StrEnum):
     """Where one execution of a workflow stands."""
 
     QUEUED = "queued"
-    """Accepted and committed; no worker has claimed it yet. Set by intake."""
+    """Something is to be done and no worker holds it. Set by intake; by the sweep when a wait ends; when a worker gives
+    it back, or is taken for dead."""
     RUNNING = "running"
     """A worker holds it and has something to do. Set by a claim."""
     WAITING = "waiting"
-    """Nothing to do until a time; no worker is held. Set by the orchestrator when it releases the run."""
+    """Nothing to do until a time; no worker is held. Set with the checkpoint that leaves only waits."""
     SUCCEEDED = "succeeded"
     """Every step is settled and none failed unhandled. Final; set with the last checkpoint."""
     FAILED = "failed"
@@ -28,12 +29,12 @@ FINAL_RUN_STATUSES: Final = frozenset(
 )
 
 RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING}),
-    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.WAITING}) | FINAL_RUN_STATUSES,
-    RunStatus.WAITING: frozenset({RunStatus.RUNNING}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED}),
+    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.WAITING}) | FINAL_RUN_STATUSES,
+    RunStatus.WAITING: frozenset({RunStatus.QUEUED}),
     **{status: frozenset() for status in FINAL_RUN_STATUSES},
 }
-"""Legal moves. `running` to `running` is a takeover from a dead worker, with the next epoch."""
+"""Legal moves. The SQL of `app.engine.store` makes each; a test reads them off real runs."""
 
 
 class AttemptStatus(StrEnum):

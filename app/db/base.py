@@ -68,6 +68,11 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": "automateos",
             "options": "-c timezone=UTC",
+            # A server that is cut off must be noticed: without these, a half-open connection hangs for ever.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
         },
         pool_size=pool_size,
         max_overflow=pool_size,

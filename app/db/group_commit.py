@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.errors import Unavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+FAULTS_OF_THE_DATA = (DataError, IntegrityError, ProgrammingError)
+"""What an item can be guilty of; everything else (away, full, locked, too busy) is the database's state and passes."""
 Flush = Callable[[Sequence[Item]], Sequence[Result | Exception]]
 
 
@@ -79,8 +82,8 @@ class GroupCommit(Generic[Item, Result]):
             return self._flush(items)
         except Unavailable as error:
             return [error] * len(items)
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_outage(error):
+        except (DBAPIError, PoolTimeout) as error:
+            if not isinstance(error, FAULTS_OF_THE_DATA):
                 return [_unavailable(error)] * len(items)
             return [error] if len(items) == 1 else self._flush_singly(items)
         except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to the callers who wait
@@ -99,12 +102,7 @@ def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
         future.set_result(result)
 
 
-def _is_outage(error: DBAPIError) -> bool:
-    # psycopg2 and sqlite3 both raise OperationalError for "cannot connect", "server closed", "database is locked".
-    return type(error.orig).__name__ in {"OperationalError", "InterfaceError"}
-
-
-def _unavailable(error: DBAPIError) -> Unavailable:
+def _unavailable(error: Exception) -> Unavailable:
     fault = Unavailable("The database does not answer right now: try again shortly.")
     fault.__cause__ = error
     return fault

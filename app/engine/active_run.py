@@ -1,6 +1,6 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,20 @@ from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import LogLine
 from app.engine.planning.board import Board, Decision, End, Wait
 from app.engine.planning.record import StepState, rfc3339
-from app.engine.planning.transitions import Failed, cancel, fail, interrupt
+from app.engine.planning.transitions import (
+    Failed,
+    OnLost,
+    Outcome,
+    Succeeded,
+    cancel,
+    fail,
+    interrupt,
+)
 
 RUN = ""
 """Stands for the run itself where outputs are named by the path of their step."""
+MAX_RUN_OUTPUT_BYTES = 64 * 1024**2
+"""How much the outputs of one run's steps may come to, as JSON: a worker holds hundreds of runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,7 @@ class ActiveRun:
     board: Board
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()
+    output_bytes: int = 0
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
 
@@ -114,9 +125,26 @@ class ActiveRun:
             decision.changes, lines, self._leave(decision, now, draining=draining)
         )
 
-    def interrupted(self, now: datetime) -> Checkpoint:
+    def within_limit(self, outcome: Outcome) -> Outcome:
+        """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""
+        if not isinstance(outcome, Succeeded):
+            return outcome
+        self.output_bytes += outcome.output_bytes
+        if self.output_bytes <= MAX_RUN_OUTPUT_BYTES:
+            return outcome
+        message = (
+            f"The outputs of this run's steps have grown beyond {MAX_RUN_OUTPUT_BYTES // 1024**2} MiB: "
+            "pass on less, or references to where the data is."
+        )
+        return Failed("output_too_large", message, again=False)
+
+    def interrupted(self, now: datetime, on_lost: Callable[[str], OnLost]) -> Checkpoint:
         """Return what to commit when the worker stops in the middle of attempts."""
-        states = [interrupt(self.board.record[path], now) for path in self.board.running]
+        board = self.board
+        states = [
+            interrupt(board.record[path], now, on_lost(board.record[path].type))
+            for path in board.running
+        ]
         return self._checkpoint(states, (), requeued(now))
 
     def broken(self, error: Exception, now: datetime) -> Checkpoint:
@@ -126,7 +154,12 @@ class ActiveRun:
             RunStatus.FAILED,
             error={"code": "engine_error", "message": f"The engine could not go on: {detail}"},
         )
-        return self._checkpoint((), (), ended(end, now))
+        states = [
+            cancel(state, now)
+            for state in self.board.record.values()
+            if state.status is AttemptStatus.RUNNING
+        ]
+        return self._checkpoint(states, (), ended(end, now))
 
     def not_kept(self, checkpoint: Checkpoint, fault: NotKept, now: datetime) -> Checkpoint:
         """Return what to commit instead when outputs could not be kept: their steps fail, and with them the run."""

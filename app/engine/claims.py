@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from random import random
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
@@ -151,6 +152,14 @@ class Claims:
         return kept
 
     def _begin(self, claimed: _Claimed, attempts: Sequence[StepState]) -> _Begun:
+        """Begin a run; whatever goes wrong with it is its own failure, and not that of the batch."""
+        try:
+            return self._read(claimed, attempts)
+        except Exception as error:
+            log.exception("run_cannot_begin", run_id=claimed.row.id)
+            return self._cannot_run(claimed, f"{type(error).__name__} while it was read")
+
+    def _read(self, claimed: _Claimed, attempts: Sequence[StepState]) -> _Begun:
         row, version = claimed.row, claimed.version
         if version is None:
             return self._cannot_run(claimed, "its version is gone")
@@ -172,7 +181,7 @@ class Claims:
         for path, state in record.items():
             found = self._catalogue.get(state.type)
             if state.status is AttemptStatus.RUNNING and not (found and found.info.is_loop):
-                record[path] = lose(state, found.node.on_lost if found else "retry", now)
+                record[path] = lose(state, self._catalogue.on_lost(state.type), now, random)
         return record
 
     def _cannot_run(self, claimed: _Claimed, reason: str) -> _Begun:

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from app.core.ids import new_id
 from app.core.statuses import RunStatus, TriggerKind
 from app.engine import store
-from app.engine.duties.sweep import HINT_GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +38,26 @@ def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> lis
     """Insert runs in the caller's transaction; returns one answer per run, in order."""
     rows = [_row(run, now) for run in runs]
     inserted = {row.id for row in store.INSERT_RUNS.run(connection, rows)}
-    refused = [row for row in rows if row["id"] not in inserted]
-    earlier = {
-        (row.workflow_id, row.idempotency_key): row for row in store.FIND_BY_KEY.run(connection, refused)
-    } if refused else {}  # fmt: skip
-    answers = []
-    for row in rows:
-        if row["id"] in inserted:
-            answers.append(Accepted(row["id"], RunStatus.QUEUED, duplicate=False))
-        else:
-            first = earlier[row["workflow_id"], row["idempotency_key"]]
-            answers.append(Accepted(first.id, first.status, duplicate=True))
-    return answers
+    if len(inserted) == len(rows):
+        return [Accepted(row["id"], RunStatus.QUEUED, duplicate=False) for row in rows]
+    earlier = _earlier(connection, [row for row in rows if row["id"] not in inserted])
+    return [
+        Accepted(row["id"], RunStatus.QUEUED, duplicate=False)
+        if row["id"] in inserted
+        else earlier[row["workflow_id"], row["idempotency_key"]]
+        for row in rows
+    ]
+
+
+def _earlier(
+    connection: Connection, rows: Sequence[dict[str, Any]]
+) -> dict[tuple[str, str], Accepted]:
+    """Return the runs that hold the keys of those that were not inserted."""
+    found = store.FIND_BY_KEY.run(connection, rows)
+    return {
+        (row.workflow_id, row.idempotency_key): Accepted(row.id, row.status, duplicate=True)
+        for row in found
+    }
 
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
@@ -63,6 +70,6 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "trigger_kind": run.trigger,
         "input": run.input,
         "idempotency_key": run.idempotency_key,
-        "wake_at": now + timedelta(seconds=HINT_GRACE_SECONDS),
+        "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
     }

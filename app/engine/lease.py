@@ -12,6 +12,8 @@ from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.engine import store
 
+REAP_AFTER = 0.75
+"""The part of a lease for which ours must have held before we take others for dead; they try twice in half of one."""
 log = get_logger(__name__)
 
 
@@ -27,6 +29,7 @@ class Lease:
         self._seconds = seconds
         self._worker_id = new_id()
         self._valid_until = 0.0
+        self._valid_since = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -38,12 +41,17 @@ class Lease:
         """Tell whether this process may start something new."""
         return self._clock.monotonic() < self._valid_until
 
+    def may_reap(self) -> bool:
+        """Tell whether others that live have had the time to renew: after an outage of the database, all look dead."""
+        valid_for = self._clock.monotonic() - self._valid_since
+        return self.valid() and valid_for >= self._seconds * REAP_AFTER
+
     def begin(self) -> None:
         """Register under a fresh id."""
         with self._lock:
             worker_id, asked = new_id(), self._clock.monotonic()
             with self._engine.begin() as connection:
-                self._clock.sync(store.database_now(connection))
+                self._clock.sync(store.database_now(connection), asked)
                 store.INSERT_WORKER.run(
                     connection,
                     id=worker_id,
@@ -52,17 +60,18 @@ class Lease:
                     now=self._clock.now(),
                     until=self._until(),
                 )
-            self._worker_id, self._valid_until = worker_id, asked + self._seconds
+            self._worker_id = worker_id
+            self._extend(asked, anew=True)
 
     def renew(self) -> bool:
         """Push the expiry ahead. Returns False when the lease was lost: others may hold our runs by now."""
         with self._lock:
             asked = self._clock.monotonic()
             with self._engine.begin() as connection:
-                self._clock.sync(store.database_now(connection))
+                self._clock.sync(store.database_now(connection), asked)
                 kept = store.RENEW_LEASE.run(connection, id=self._worker_id, until=self._until())
             if kept:
-                self._valid_until = asked + self._seconds
+                self._extend(asked, anew=not self.valid())
             return bool(kept)
 
     def end(self) -> None:
@@ -70,6 +79,11 @@ class Lease:
         with self._lock, self._engine.begin() as connection:
             self._valid_until = 0.0
             store.DELETE_WORKER.run(connection, id=self._worker_id)
+
+    def _extend(self, asked: float, *, anew: bool) -> None:
+        if anew:
+            self._valid_since = self._clock.monotonic()
+        self._valid_until = asked + self._seconds
 
     def _until(self) -> object:
         return self._clock.now() + timedelta(seconds=self._seconds)

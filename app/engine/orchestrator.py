@@ -10,6 +10,7 @@ from typing import NamedTuple
 import httpx
 
 from app.core.clock import Clock
+from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.engine.active_run import ActiveRun, Checkpoint, NotKept
 from app.engine.artifacts.store import Artifact
@@ -26,6 +27,8 @@ from app.engine.registry import Catalogue
 from app.engine.slots import Slots
 
 LEASE_POLL_SECONDS = 0.1
+GIVE_BACK_SECONDS = 3.0
+"""How long a stopping process waits for a database that is away; its runs are then taken over as those of a dead one."""
 log = get_logger(__name__)
 
 
@@ -62,19 +65,22 @@ class Orchestrator:
         self._runs: dict[asyncio.Task[None], ActiveRun] = {}
         self._draining = False
         self._claiming = threading.Lock()
-        self._held: set[str] = set()
+        self._held: dict[str, int] = {}
 
     @property
     def in_flight(self) -> int:
         """Return how many runs this process holds."""
         return len(self._runs)
 
-    def advance(self, run_ids: Sequence[str]) -> int:
-        """Claim runs and hand them to the event loop; returns how many were claimed.
+    def advance(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Claim runs and hand them to the event loop; returns those not tried because the process is stopping.
 
         Blocks while the process is at its limit, so that waiting runs stay in the queue.
+
+        Raises:
+            Unavailable: this process may not claim right now.
         """
-        rest, claimed = list(run_ids), 0
+        rest = list(run_ids)
         while rest:
             granted = self._shop.slots.acquire(len(rest))
             if granted == 0:
@@ -85,16 +91,15 @@ class Orchestrator:
                 runs = self._claim(batch)
             finally:
                 self._shop.slots.release(granted - len(runs))
-            claimed += len(runs)
             self._loop.call_soon_threadsafe(self._adopt, runs)
-        return claimed
+        return rest
 
     def _claim(self, run_ids: Sequence[str]) -> list[ActiveRun]:
         with self._claiming:
             if not self._shop.lease.valid():
-                return []
+                raise Unavailable("The lease could not be renewed: nothing is claimed until it is.")
             runs = self._shop.claims.take(self._shop.lease.worker_id, run_ids)
-            self._held.update(run.id for run in runs)
+            self._held.update((run.id, run.epoch) for run in runs)
         return runs
 
     def release_strays(self) -> int:
@@ -102,16 +107,19 @@ class Orchestrator:
         with self._claiming:
             return self._shop.claims.release_strays(self._shop.lease.worker_id, tuple(self._held))
 
-    async def drain(self, seconds: float) -> None:
-        """Start nothing new, let attempts in flight end, interrupt the rest after `seconds`; all runs are given back."""
+    def stop_claiming(self) -> None:
+        """Take no more runs, and start nothing new in those that are held."""
         self._draining = True
         self._shop.slots.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Let attempts in flight end, interrupt the rest after `seconds`; all runs are given back."""
         if self._runs:
             await asyncio.wait(self._runs, timeout=seconds)
         for task in self._runs:
             task.cancel()
         if self._runs:
-            await asyncio.wait(self._runs)
+            await asyncio.wait(self._runs, timeout=GIVE_BACK_SECONDS)
 
     def drop_all(self) -> None:
         """Let go of every run without another word: the lease is lost, and they are somebody else's."""
@@ -127,7 +135,8 @@ class Orchestrator:
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         run = self._runs.pop(task)
-        self._held.discard(run.id)
+        if self._held.get(run.id) == run.epoch:  # else it was claimed again before we let go
+            del self._held[run.id]
         self._shop.slots.release()
         if not task.cancelled() and task.exception() is not None:
             log.error("run_let_go", exc_info=task.exception())
@@ -137,7 +146,8 @@ class Orchestrator:
             await self._drive(run)
         except asyncio.CancelledError:
             if not run.dropped:
-                await self._shop.journal.write(run.interrupted(self._shop.clock.now()))
+                now = self._shop.clock.now()
+                await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
         except Exception as error:
             log.exception("run_broken", run_id=run.id)
             await self._shop.journal.write(run.broken(error, self._shop.clock.now()))
@@ -167,6 +177,7 @@ class Orchestrator:
 
     async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
+        ended = [(state, _limited(run, came)) for state, came in ended]
         settled = [
             settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
             for state, came in ended
@@ -222,6 +233,11 @@ class Orchestrator:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
         while not self._shop.lease.valid():  # noqa: ASYNC110 - it is another thread that renews it
             await asyncio.sleep(LEASE_POLL_SECONDS)
+
+
+def _limited(run: ActiveRun, came: Ended) -> Ended:
+    outcome = run.within_limit(came.outcome)
+    return came if outcome is came.outcome else Ended(outcome, came.lines)
 
 
 async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:

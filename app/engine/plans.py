@@ -4,15 +4,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import Connection
 
 from app.core.errors import InvalidDefinition
+from app.core.logging import get_logger
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
 from app.engine.language.plan import Plan
 from app.engine.store import LOAD_VERSIONS
 
-MAX_PLANS = 2_000
+MAX_DEFINITION_BYTES_KEPT = 4 * 1024 * 1024
+"""Of definitions as JSON; a parsed plan takes up to some twenty times that."""
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class LoadedVersion:
 
     workflow_name: str
     plan: Plan | InvalidDefinition
+    definition_bytes: int
 
 
 class PlanCache:
@@ -29,13 +34,16 @@ class PlanCache:
     def __init__(self, catalogue: NodeCatalogue) -> None:
         self._catalogue = catalogue
         self._plans: OrderedDict[str, LoadedVersion] = OrderedDict()
+        self._bytes = 0
 
     def load(self, connection: Connection, version_ids: Sequence[str]) -> dict[str, LoadedVersion]:
         """Return the versions by id, reading those that are not here yet."""
         wanted = set(version_ids)
         missing = [{"id": version_id} for version_id in wanted if version_id not in self._plans]
         for row in LOAD_VERSIONS.run(connection, missing) if missing else ():
-            self._plans[row.id] = LoadedVersion(row.name, self._parse(row.definition))
+            size = len(orjson.dumps(row.definition))
+            self._plans[row.id] = LoadedVersion(row.name, self._parse(row.definition), size)
+            self._bytes += size
         found = {
             version_id: self._plans[version_id]
             for version_id in wanted
@@ -43,8 +51,9 @@ class PlanCache:
         }
         for version_id in found:
             self._plans.move_to_end(version_id)
-        while len(self._plans) > MAX_PLANS:
-            self._plans.popitem(last=False)
+        while self._bytes > MAX_DEFINITION_BYTES_KEPT and len(self._plans) > 1:
+            _, oldest = self._plans.popitem(last=False)
+            self._bytes -= oldest.definition_bytes
         return found
 
     def _parse(self, definition: object) -> Plan | InvalidDefinition:
@@ -52,3 +61,6 @@ class PlanCache:
             return parse_definition(definition, self._catalogue)
         except InvalidDefinition as fault:
             return fault
+        except Exception as error:
+            log.exception("definition_cannot_be_read")
+            return InvalidDefinition(f"{type(error).__name__} while it was read")

@@ -5,13 +5,14 @@ A file that does not load is quarantined: it is named with its error, and everyt
 
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -63,6 +64,11 @@ class Catalogue:
     def get(self, node_type: str) -> NodeType | None:
         """Return a node type to run, or None when there is none of that name."""
         return self._types.get(node_type)
+
+    def on_lost(self, node_type: str) -> Literal["retry", "fail"]:
+        """Return what becomes of a step of this type whose worker dies; of an unknown type nothing has run."""
+        found = self._types.get(node_type)
+        return found.node.on_lost if found else "retry"
 
     def names(self) -> Sequence[str]:
         """Return the names of all node types, sorted."""
@@ -185,7 +191,7 @@ def _describe(
     return NodeInfo(
         type=node.type,
         title=node.title or node.type.replace("_", " ").capitalize(),
-        description=(type(node).__doc__ or "").strip(),
+        description=inspect.cleandoc(type(node).__doc__ or ""),
         config_schema=config.model_json_schema(),
         output_schema=output.json_schema(mode="serialization"),
         ports=node.ports,
@@ -200,13 +206,15 @@ def _faults(model: type[BaseModel], config: Mapping[str, Any]) -> tuple[list[Pro
     try:
         model.model_validate(config)
     except ValidationError as error:
-        paths = [
-            existing_path(fault, config)
-            for fault in error.errors(include_url=False, include_context=False)
-        ]
-        hidden = {pointer(*path) for path in paths if path and _is_templated(path, config)}
+        faults = error.errors(include_url=False, include_context=False)
+        paths = [(existing_path(fault, config), fault["type"]) for fault in faults]
+        hidden = {
+            pointer(*path)
+            for path, kind in paths
+            if path and kind != "extra_forbidden" and _is_templated(path, config)
+        }
         problems = [p for p in from_validation(error, model, config) if p.pointer not in hidden]
-        return problems, {str(path[0]) for path in paths if path}
+        return problems, {str(path[0]) for path, _ in paths if path}
     return [], set()
 
 

@@ -12,11 +12,6 @@ class Slots:
         self._closed = False
         self._changed = threading.Condition()
 
-    @property
-    def free(self) -> int:
-        """Return how many can be taken right now."""
-        return self._limit - self._used
-
     def acquire(self, wanted: int) -> int:
         """Take up to `wanted` slots, waiting for at least one; returns how many, 0 once closed."""
         with self._changed:

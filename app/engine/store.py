@@ -13,6 +13,8 @@ from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
 
+HINT_GRACE_SECONDS = 5.0
+"""After so long without a claim, the hint of a queued run counts as lost."""
 RUN_COLUMNS = {
     "id": Id(),
     "owner_id": Id(),
@@ -197,10 +199,15 @@ TAKE_DUE = Statement(
     """
     UPDATE runs SET status = 'queued', waiting_for = NULL, wake_at = :again
     WHERE id IN (SELECT id FROM runs WHERE worker_id IS NULL AND wake_at IS NOT NULL AND wake_at <= :now
-                 ORDER BY wake_at LIMIT :batch {skip_locked})
+                 AND (status = 'waiting' OR wake_at <= :lost_before) ORDER BY wake_at LIMIT :batch {skip_locked})
     RETURNING id
     """,
-    takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
+    takes={
+        "now": UtcDateTime(),
+        "lost_before": UtcDateTime(),
+        "again": UtcDateTime(),
+        "batch": Integer(),
+    },
     returns={"id": Id()},
 )
 # A worker's lease: begun, renewed as long as nobody has reaped it (the row is gone then), and given up.

@@ -22,7 +22,7 @@ def normal_email(text: str) -> str:
     try:
         found = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise ValueError(f"this is no e-mail address: {error}") from None
+        raise ValueError(f"this is no e-mail address: {str(error).rstrip(chr(46))}") from None
     return found.normalized.lower()
 
 

@@ -16,6 +16,8 @@ from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 
 MAX_KEY_CHARACTERS = 200
+MAX_KEY_STEPS = 2_000
+"""How much work a `dedupe.key` may be: it is evaluated in the commit that other triggers wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key:
     if caller_holds:
         raise NotFound("There is no such workflow, or it is not yours.")
     raise NotAuthenticated(
-        "This webhook needs its token: call the workflow's `webhook_url` as it stands, or send `X-Webhook-Token`."
+        "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
+        "owner with an access token that still holds."
     )
 
 
@@ -118,7 +121,7 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         return None
     try:
         value = compile_expression(dedupe_key).evaluate(
-            {"input": request.input, "headers": request.headers}
+            {"input": request.input, "headers": request.headers}, MAX_KEY_STEPS
         )
     except ExpressionFault as fault:
         detail = f"The workflow's dedupe.key does not fit this input: {fault.detail}"

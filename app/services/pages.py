@@ -54,7 +54,7 @@ def decode_cursor(cursor: str, read: Callable[[bytes], Row]) -> Row:
     """
     try:
         return read(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
-    except (binascii.Error, ValueError, KeyError, TypeError):
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError):
         raise InvalidInput(
             "The cursor is not one that this API gave: start again without `cursor`."
         ) from None

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -242,7 +242,7 @@ def _read_log_key(raw: bytes) -> tuple[Any, ...]:
     moment = datetime.fromisoformat(at)
     if moment.tzinfo is None or not isinstance(path, str) or "\x00" in path:
         raise TypeError(path)
-    return moment, path, _int(attempt), _int(line)
+    return moment.astimezone(UTC), path, _int(attempt), _int(line)
 
 
 def _int(value: object) -> int:

@@ -7,17 +7,19 @@ in every API process, with no cache to go stale.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 
-from app.core.clock import Clock
+from app.core.clock import SyncedClock
 from app.core.errors import AutomateError, InvalidInput
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.db.types import Id, Status
+from app.engine import store
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.intake import Accepted, NewRun, accept
 from app.engine.language.input_schema import input_problems
@@ -29,6 +31,7 @@ from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
 MAX_VALIDATIONS_AT_ONCE = 2
+SYNC_SECONDS = 30.0
 
 # Read each workflow once per batch, with the version that is asked for (its newest when none is).
 LOAD_TARGETS = Statement(
@@ -76,12 +79,13 @@ class TriggerDesk:
         engine: Engine,
         catalogue: Catalogue,
         key: str,
-        clock: Clock,
+        clock: SyncedClock,
         dispatch: BackgroundDispatch,
     ) -> None:
         self._engine = engine
         self._key = key
         self._clock = clock
+        self._sync_at = 0.0
         self._dispatch = dispatch
         self._plans = PlanCache(catalogue)
         self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
@@ -117,12 +121,20 @@ class TriggerDesk:
     def _flush(
         self, batch: Sequence[TriggerRequest]
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
-        now = self._clock.now()
         with self._engine.begin() as connection:
+            now = self._database_time(connection)
             answers = self._admit(connection, batch)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         return [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+
+    def _database_time(self, connection: Connection) -> datetime:
+        """Return the time by which workers judge when a run is due, however wrong this machine's clock is."""
+        if self._clock.monotonic() >= self._sync_at:
+            asked = self._clock.monotonic()
+            self._clock.sync(store.database_now(connection), asked)
+            self._sync_at = self._clock.monotonic() + SYNC_SECONDS
+        return self._clock.now()
 
     def _admit(
         self, connection: Connection, batch: Sequence[TriggerRequest]

@@ -114,7 +114,7 @@ class World:
 
     def _without_lost(self) -> dict[str, StepState]:
         return {
-            path: lose(state, "retry", self._now)
+            path: lose(state, "retry", self._now, lambda: 0.0)
             if state.status is AttemptStatus.RUNNING and state.type not in LOOPS
             else state
             for path, state in self.record.items()
@@ -209,7 +209,7 @@ class World:
     def _interrupt(self, hold: Hold) -> None:
         if hold.alive:
             hold.alive = False
-            checkpoint = hold.run.interrupted(self._now)
+            checkpoint = hold.run.interrupted(self._now, lambda _: "retry")
             self._commit_interrupted(hold, checkpoint.states, checkpoint.leave)
 
     def _commit_interrupted(

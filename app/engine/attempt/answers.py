@@ -33,10 +33,12 @@ def failure(error: BaseException, context: AttemptContext) -> Failed:
         case Retry():
             data = storable(error.data)
             return Failed(
-                error.code, cut(error.message), after_seconds=error.after_seconds, data=data
+                cut(error.code), cut(error.message), after_seconds=error.after_seconds, data=data
             )
         case Fail():
-            return Failed(error.code, cut(error.message), again=False, data=storable(error.data))
+            return Failed(
+                cut(error.code), cut(error.message), again=False, data=storable(error.data)
+            )
         case AutomateError():
             return Failed(error.code, cut(error.detail), again=False)
         case MemoryError() | OSError(errno=errno.ENOMEM):
@@ -71,4 +73,4 @@ def normalise(
             "return less, or a reference to where the data is."
         )
         raise Refused(Failed("output_too_large", message, again=False))
-    return Succeeded(orjson.loads(encoded), done.port)
+    return Succeeded(orjson.loads(encoded), done.port, len(encoded))

@@ -15,6 +15,7 @@ from app.engine.sdk import LogLevel
 
 MAX_LOG_LINES = 1_000
 MAX_MESSAGE_CHARACTERS = 2_000
+_NUL = b"\\u0000"
 MAX_DATA_BYTES = 16 * 1024
 
 
@@ -79,4 +80,7 @@ def storable(data: Any) -> Any:
 def encode(value: Any) -> bytes:
     """Return a value as JSON; unlike orjson alone, refuse NaN and infinities rather than storing null."""
     json.dumps(value, allow_nan=False, default=str)
-    return orjson.dumps(value, default=to_jsonable_python)
+    encoded = orjson.dumps(value, default=to_jsonable_python)
+    if _NUL in encoded:
+        raise ValueError("it holds a NUL character, which databases do not keep: remove it")
+    return encoded

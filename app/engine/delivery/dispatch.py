@@ -64,6 +64,13 @@ class Dispatcher:
         self._down = False
         return True
 
+    def backlog(self) -> int:
+        """Return how many hints wait in the queue; 0 when Redis does not answer."""
+        try:
+            return int(self._queue.count)
+        except RedisError:
+            return 0
+
 
 class BackgroundDispatch:
     """Dispatches what intake has committed without making anybody wait: one hint for all that gathered meanwhile."""

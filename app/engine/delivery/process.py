@@ -3,15 +3,16 @@
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from redis import Redis
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from app.core.clock import SyncedClock
 from app.core.config import Settings
-from app.core.errors import ConfigurationError
+from app.core.errors import ConfigurationError, Unavailable
 from app.core.logging import get_logger
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
@@ -36,6 +37,7 @@ from app.engine.watchdog import LoopWatchdog
 SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter while others want it: the default of 5 ms would be felt in every commit."""
 REAPS_PER_LEASE = 3
+CLAIM_PAUSE_SECONDS = 0.5
 POOL_SIZE = 8
 log = get_logger(__name__)
 
@@ -50,6 +52,7 @@ class WorkerProcess:
             )
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
@@ -79,10 +82,11 @@ class WorkerProcess:
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
-            connect_redis(settings.redis_url, timeout_seconds=None), self._orchestrator.advance
+            connect_redis(settings.redis_url, timeout_seconds=None), self._take_hint
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._duties = [DutyLoop(duty) for duty in self._make_duties(settings.lease_seconds)]
+        self._renewing = DutyLoop(self._make_renewal(settings.lease_seconds))
+        self._finding = [DutyLoop(duty) for duty in self._make_searches(settings.lease_seconds)]
 
     async def run(self) -> None:
         """Work until TERM or INT, then give everything back in order."""
@@ -111,44 +115,73 @@ class WorkerProcess:
                 f"The worker cannot register in the database ({reason}): is it migrated?"
             ) from None
         self._watchdog.start()
-        for duty in self._duties:
+        for duty in (self._renewing, *self._finding):
             duty.start()
         self._hints.start()
 
     async def end(self) -> None:
         """Stop taking runs, give back those in flight, and disconnect."""
         log.info("worker_stopping", runs=self._orchestrator.in_flight)
-        drained = asyncio.create_task(self._orchestrator.drain(self._settings.shutdown_seconds))
-        await asyncio.to_thread(self._hints.stop)
-        await drained
+        # What is given back must find another worker: first, nothing here takes or sweeps runs any more.
+        self._stopping.set()
+        self._hints.request_stop()
+        self._orchestrator.stop_claiming()
+        await asyncio.gather(
+            asyncio.to_thread(self._hints.join),
+            *(asyncio.to_thread(duty.stop) for duty in self._finding),
+        )
+        await self._orchestrator.drain(self._settings.shutdown_seconds)
         await self._children.close()
-        for duty in self._duties:
-            await asyncio.to_thread(duty.stop)
+        await asyncio.to_thread(self._renewing.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
         await self._http.aclose()
         self._artifacts.close()
-        await asyncio.to_thread(self._lease.end)
+        await asyncio.to_thread(self._end_lease)
         self._engine.dispose()
         log.info("worker_stopped")
 
-    def _make_duties(self, lease_seconds: float) -> tuple[RenewLease, Reaper, Sweep]:
+    def _end_lease(self) -> None:
+        try:
+            self._lease.end()
+        except DBAPIError as error:
+            log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
+
+    def _make_renewal(self, lease_seconds: float) -> RenewLease:
         def drop_all() -> None:
             self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
 
+        return RenewLease(self._lease, lease_seconds, drop_all)
+
+    def _make_searches(self, lease_seconds: float) -> tuple[Reaper, Sweep]:
         return (
-            RenewLease(self._lease, lease_seconds, drop_all),
             Reaper(
                 self._engine,
                 self._clock,
                 self._hand_on,
                 self._orchestrator.release_strays,
+                self._lease.may_reap,
                 lease_seconds / REAPS_PER_LEASE,
             ),
-            Sweep(self._engine, self._clock, self._hand_on),
+            Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
         )
+
+    def _take_hint(self, run_ids: Sequence[str]) -> int:
+        """Advance the runs of a hint once the database answers; when the process stops, they go back to the queue."""
+        left = run_ids
+        while left:
+            try:
+                left = self._orchestrator.advance(run_ids)
+                break
+            except (OperationalError, InterfaceError, Unavailable) as error:
+                log.warning("claim_postponed", runs=len(run_ids), reason=str(error))
+            if self._stopping.wait(CLAIM_PAUSE_SECONDS):
+                break
+        if left:
+            self._dispatcher.dispatch(left)
+        return len(run_ids) - len(left)
 
     def _hand_on(self, run_ids: Sequence[str]) -> None:
         """Dispatch runs that a duty found; without Redis, take them ourselves (the queue is only the shorter way)."""
         if not self._dispatcher.dispatch(run_ids):
-            self._orchestrator.advance(run_ids[: self._slots.free])
+            self._orchestrator.advance(run_ids)

@@ -87,11 +87,14 @@ class HintConsumer:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, timeout_seconds: float = DEQUEUE_SECONDS + 2.0) -> None:
-        """Take no more hints."""
+    def request_stop(self) -> None:
+        """Take no more hints after the current one; returns at once."""
         self._stopping.set()
         if self._worker is not None:
             self._worker.request_stop_soon()
+
+    def join(self, timeout_seconds: float = DEQUEUE_SECONDS + 2.0) -> None:
+        """Wait for the end of the thread."""
         self._thread.join(timeout_seconds)
 
     def _consume(self) -> None:

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from app.core.logging import get_logger
 
-MAX_PAUSE_SECONDS = 5.0
 log = get_logger(__name__)
 
 
@@ -22,7 +21,11 @@ class Duty(Protocol):
 
 
 class DutyLoop:
-    """Runs a duty in a thread of its own until it is stopped. A failure is logged, and the duty tried again later."""
+    """Runs a duty in a thread of its own until it is stopped.
+
+    A failure is logged, and the duty tried again after twice its interval: never much later, for a lease must be renewed
+    soon after the database is back.
+    """
 
     def __init__(self, duty: Duty) -> None:
         self._duty = duty
@@ -41,16 +44,16 @@ class DutyLoop:
     def _loop(self) -> None:
         pause = self._duty.interval_seconds
         while not self._stop.wait(pause):
-            pause = self._round(pause)
+            pause = self._round()
 
-    def _round(self, pause: float) -> float:
+    def _round(self) -> float:
         try:
             counts = self._duty.run_once()
         except Exception as error:  # noqa: BLE001 - a duty must outlive whatever it meets
             log.warning(
                 "duty_failed", duty=self._duty.name, error=f"{type(error).__name__}: {error}"
             )
-            return min(pause * 2, MAX_PAUSE_SECONDS)
+            return 2 * self._duty.interval_seconds
         if any(counts.values()):
             log.debug("duty_done", duty=self._duty.name, **counts)
         return self._duty.interval_seconds

@@ -77,7 +77,7 @@ class Runner:
 
     def _attempt(self, request: Request) -> bytes:
         clock = SyncedClock()
-        clock.sync(datetime.fromisoformat(request.now))
+        clock.sync(datetime.fromisoformat(request.now), clock.monotonic())
         context = RelayedContext(
             request.run_id,
             request.step_path,

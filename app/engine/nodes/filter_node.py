@@ -1,6 +1,7 @@
 """The `filter_node` node type."""
 
 import asyncio
+from time import perf_counter
 from typing import Any
 
 from app.engine.sdk import (
@@ -15,8 +16,8 @@ from app.engine.sdk import (
     expression_field,
 )
 
-ITEMS_PER_TURN = 500
-"""Items that are judged before the event loop serves other runs."""
+TURN_SECONDS = 0.005
+"""How long items are judged before the event loop serves other runs."""
 
 
 class Config(NodeConfig):
@@ -70,18 +71,19 @@ class Filter(Node[Config, Filtered | Gate]):
             raise Fail(
                 f"`items` must be a list, but it is {_kind(items)}.", code="items_not_a_list"
             )
-        kept = [
-            item
-            for index, item in enumerate(items)
-            if await _judge_in_turn(config.condition, item, index)
-        ]
+        kept = await _keep(items, config.condition)
         return Filtered(items=kept, kept=len(kept), dropped=len(items) - len(kept))
 
 
-async def _judge_in_turn(condition: Expr, item: Any, index: int) -> bool:
-    if index % ITEMS_PER_TURN == ITEMS_PER_TURN - 1:
-        await asyncio.sleep(0)
-    return _judge(condition, item=item, index=index)
+async def _keep(items: list[Any], condition: Expr) -> list[Any]:
+    kept, turn_ends = [], perf_counter() + TURN_SECONDS
+    for index, item in enumerate(items):
+        if _judge(condition, item=item, index=index):
+            kept.append(item)
+        if perf_counter() > turn_ends:
+            await asyncio.sleep(0)
+            turn_ends = perf_counter() + TURN_SECONDS
+    return kept
 
 
 def _judge(condition: Expr, **local: Any) -> bool:

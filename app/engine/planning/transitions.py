@@ -11,14 +11,18 @@ from app.engine.planning.record import WORKER_LOST, StepState
 
 MAX_LOST_ATTEMPTS = 3
 MAIN_PORT = "out"
+SUSPECTS_APART_SECONDS = 10.0
+MAX_RETRY_AFTER_SECONDS = 86_400.0
+"""The longest that a node, or the server it called, can put off the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """An attempt's good end: its output (a JSON value) and the port whose edges are taken (None: none)."""
+    """An attempt's good end: its output (a JSON value, and its size) and the port whose edges are taken (None: none)."""
 
     output: Any
     port: str | None
+    output_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Failed:
 
 
 Outcome = Succeeded | Failed
+OnLost = Literal["retry", "fail"]
+"""What becomes of a step whose attempt was cut off: its node type says whether the effect may be repeated."""
 
 
 def begin(
@@ -111,7 +117,8 @@ def retry_delay(
     except OverflowError:
         grown = policy.max_delay_seconds
     delay = min(grown, policy.max_delay_seconds) * (1 + policy.jitter * random())
-    return max(delay, after_seconds or 0.0)
+    asked = after_seconds if after_seconds is not None and after_seconds > 0 else 0.0
+    return max(delay, min(asked, MAX_RETRY_AFTER_SECONDS))
 
 
 def fail(state: StepState, failed: Failed, now: datetime) -> StepState:
@@ -132,11 +139,14 @@ def succeed(state: StepState, output: Any, now: datetime) -> StepState:
     )
 
 
-def lose(state: StepState, on_lost: Literal["retry", "fail"], now: datetime) -> StepState:
-    """Return the state of a step whose worker died during the attempt: tried again at once, or failed.
+def lose(
+    state: StepState, on_lost: OnLost, now: datetime, random: Callable[[], float]
+) -> StepState:
+    """Return the state of a step whose worker died during the attempt: tried again, or failed.
 
     Losing a worker is not the step's failure, so it consumes no attempt of the retry policy; but three losses of one
-    step look like the step's doing, and fail it.
+    step look like the step's doing, and fail it. After the first loss it is tried at once. After the second, any step
+    that ran then may be the guilty one: they are tried apart from each other, so that it takes no neighbours along.
     """
     lost = state.lost + 1
     error: Mapping[str, Any] = {
@@ -144,20 +154,30 @@ def lose(state: StepState, on_lost: Literal["retry", "fail"], now: datetime) -> 
         "message": "The worker died during this attempt; whether its effect took place is unknown.",
     }
     again = on_lost == "retry" and lost < MAX_LOST_ATTEMPTS
+    apart = timedelta(seconds=SUSPECTS_APART_SECONDS * random() if lost > 1 else 0)
     return replace(
         state,
         status=AttemptStatus.LOST,
         error=error,
         lost=lost,
-        retry_at=now if again else None,
+        retry_at=now + apart if again else None,
         finished_at=now,
     )
 
 
-def interrupt(state: StepState, now: datetime) -> StepState:
-    """Return the state of a step whose worker is shutting down: tried again at once by the next one, not counted."""
+def interrupt(state: StepState, now: datetime, on_lost: OnLost = "retry") -> StepState:
+    """Return the state of a step whose worker is shutting down: tried again at once by the next one, not counted.
+
+    A step whose effect must not be repeated fails, as when its worker dies.
+    """
     error = {"code": "worker_stopped", "message": "The worker was stopped during this attempt."}
-    return replace(state, status=AttemptStatus.LOST, error=error, retry_at=now, finished_at=now)
+    return replace(
+        state,
+        status=AttemptStatus.LOST,
+        error=error,
+        retry_at=now if on_lost == "retry" else None,
+        finished_at=now,
+    )
 
 
 def cancel(state: StepState, now: datetime) -> StepState:

@@ -208,4 +208,4 @@ def _rule(name: str, column: Column, deviations: float) -> Rule:
 
 def _keeps(row: Row, rule: Rule) -> bool:
     value = row.get(rule.column)
-    return not _is_number(value) or rule.least <= value <= rule.most
+    return value is None or not _is_number(value) or rule.least <= value <= rule.most

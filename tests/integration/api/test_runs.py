@@ -165,3 +165,17 @@ async def test_runs_outlive_their_workflow(ada: Caller) -> None:
 
     assert (await ada.get(f"/runs/{run_id}")).status_code == 200
     assert [run["id"] for run in (await ada.get("/runs")).json()["items"]] == [run_id]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/runs?since=0001-01-01T00:00:00%2B23:59",
+        "/runs?since=9999-12-31T23:59:59-23:59",
+    ],
+)
+async def test_a_time_that_no_calendar_has_in_utc_is_refused(ada: Caller, address: str) -> None:
+    answer = await ada.get(address)
+
+    assert answer.status_code == 422
+    assert "since" in answer.text

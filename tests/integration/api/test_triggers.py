@@ -160,3 +160,13 @@ async def test_a_definition_in_the_body_is_only_input(ada: Caller) -> None:
 
     assert await _input_of(ada, answer) == body
     assert (await ada.get(f"/workflows/{saved['id']}")).json()["definition"] == saved["definition"]
+
+
+async def test_an_open_webhook_takes_callers_with_credentials_of_their_own(ada: Caller) -> None:
+    workflow = await ada.save(webhook={"auth": "open"})
+
+    answer = await ada.http.post(
+        workflow["webhook_url"], json={}, headers={"Authorization": "Bearer somebody-elses"}
+    )
+
+    assert answer.status_code == 202

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from app.core.clock import SystemClock
+from app.core.clock import SyncedClock, SystemClock
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.statuses import Role
@@ -39,7 +39,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     engine = make_engine(settings.database_url)
     redis = connect_redis(settings.redis_url)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(engine, load_catalogue(settings.plugins_dir), KEY, SystemClock(), dispatch)
+    desk = TriggerDesk(engine, load_catalogue(settings.plugins_dir), KEY, SyncedClock(), dispatch)
     owner_id = new_id()
     with Session(engine) as session:
         session.add(

@@ -86,3 +86,13 @@ async def test_what_a_thread_raises_is_stored(world: World) -> None:
     run = await world.start(workflow)
 
     assert "ValueError: from a thread" in run.error["message"]
+
+
+@pytest.mark.parametrize("how", ["NUL", "NUL in a key", "NUL in an error"])
+async def test_a_nul_fails_the_step_and_not_the_engine(world: World, how: str) -> None:
+    workflow = world.workflow({"type": "misbehave", "config": {"how": how}})
+
+    run = await world.start(workflow)
+
+    assert run.error["code"] in {"invalid_output", "node_error", "nul\ufffd"}
+    assert [a.status for a in world.attempts(run.id)] == [AttemptStatus.FAILED]

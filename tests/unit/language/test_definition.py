@@ -185,6 +185,16 @@ def test_beside_such_a_value_other_faults_are_still_found(catalogue: Catalogue) 
     assert [problem.pointer for problem in found] == ["/steps/0/config/method", "/steps/0/config"]
 
 
+def test_a_field_that_is_not_there_is_named_even_when_it_holds_an_expression(
+    catalogue: Catalogue,
+) -> None:
+    config = {"message": "x", "mesage": "${{ input.x }}"}
+
+    assert problems({"steps": [{"type": "log", "config": config}]}, catalogue) == [
+        ("/steps/0/config/mesage", "unknown_field")
+    ]
+
+
 def test_a_definition_over_256_kib_is_refused(catalogue: Catalogue) -> None:
     raw = {"steps": [{"type": "log", "config": {"message": "x" * 300_000}}]}
 

@@ -10,6 +10,8 @@ from app.core.statuses import AttemptStatus
 from app.engine.language.plan import RetryPolicy
 from app.engine.planning.record import StepState, latest
 from app.engine.planning.transitions import (
+    MAX_RETRY_AFTER_SECONDS,
+    SUSPECTS_APART_SECONDS,
     Failed,
     Succeeded,
     begin,
@@ -71,7 +73,7 @@ def test_an_attempt_that_took_too_long_is_timed_out() -> None:
 
 
 def test_a_lost_attempt_is_repeated_at_once_and_uses_up_no_retry() -> None:
-    state = lose(FIRST, "retry", NOW)
+    state = lose(FIRST, "retry", NOW, no_jitter)
 
     assert (state.status, state.retry_at) == (AttemptStatus.LOST, NOW)
     assert (state.lost, state.failures) == (1, 0)
@@ -80,13 +82,21 @@ def test_a_lost_attempt_is_repeated_at_once_and_uses_up_no_retry() -> None:
 def test_three_lost_attempts_fail_the_step() -> None:
     state = FIRST
     for _ in range(3):
-        state = lose(begin("a", "log", 0, NOW, state), "retry", NOW)
+        state = lose(begin("a", "log", 0, NOW, state), "retry", NOW, no_jitter)
 
     assert state.failed
 
 
+def test_after_the_second_loss_the_suspects_are_tried_apart() -> None:
+    first = lose(FIRST, "retry", NOW, lambda: 0.5)
+    second = lose(begin("a", "log", 0, NOW, first), "retry", NOW, lambda: 0.5)
+
+    assert first.retry_at == NOW
+    assert second.retry_at == NOW + timedelta(seconds=SUSPECTS_APART_SECONDS / 2)
+
+
 def test_a_node_that_must_not_repeat_fails_when_its_worker_is_lost() -> None:
-    assert lose(FIRST, "fail", NOW).failed
+    assert lose(FIRST, "fail", NOW, no_jitter).failed
 
 
 def test_a_worker_that_stops_in_order_counts_against_nobody() -> None:
@@ -127,8 +137,8 @@ def test_a_delay_is_bounded_and_never_shorter_than_the_server_asks(
     delay = retry_delay(policy, failures, after, lambda: 1.0)
 
     assert delay is not None
-    assert delay >= (after or 0)
-    assert delay <= max(60 * 2, after or 0)
+    asked = min(after or 0, MAX_RETRY_AFTER_SECONDS)
+    assert asked <= delay <= max(60 * 2, asked)
 
 
 @pytest.mark.parametrize(("failures", "expected"), [(1, 1.0), (2, 10.0), (3, 100.0), (999, 300.0)])

@@ -1,10 +1,11 @@
 """What happened: run history, steps, attempts and logs."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 
 from app.api.body import GuardedRoute
 from app.api.deps import Cursor, Limit, RunId, Services, UserRuns, WorkflowId, current_user
@@ -20,12 +21,19 @@ router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depend
 StatusFilter = Annotated[RunStatus | None, Query(description="Only runs that stand here.")]
 
 
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is out of range") from None
+
+
 async def run_filter(
     workflow_id: Annotated[ObjectId | None, Query(description="Only runs of this one.")] = None,
     status: StatusFilter = None,
     trigger: Annotated[TriggerKind | None, Query(description="Only runs started so.")] = None,
     since: Annotated[
-        AwareDatetime | None,
+        Annotated[AwareDatetime, AfterValidator(_in_utc)] | None,
         Query(
             description="Only runs accepted at this time or later.",
             examples=["2026-11-01T00:00:00Z"],

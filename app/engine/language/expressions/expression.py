@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from app.engine.language.expressions.budget import Frame
+from app.engine.language.expressions.budget import MAX_STEPS, STEPS_PER_CLOCK_CHECK, Frame
 from app.engine.language.expressions.compiler import Reference, compile_tree
 from app.engine.language.expressions.faults import LimitExceeded
 from app.engine.language.expressions.parser import parse
@@ -29,13 +29,18 @@ class Expression:
         self._run = program.run
         self._variables = program.variables
 
-    def evaluate(self, scope: Mapping[str, Any]) -> Any:
+    def evaluate(self, scope: Mapping[str, Any], max_steps: int = MAX_STEPS) -> Any:
         """Return the value as JSON that shares nothing with the scope.
+
+        `max_steps` bounds the work where others wait for it.
 
         Raises:
             ExpressionFault: it cannot be evaluated on this scope, or takes too much work.
         """
         frame = Frame(scope)
+        if max_steps < MAX_STEPS:
+            frame.steps = max_steps
+            frame.next_clock_check = max_steps - min(max_steps, STEPS_PER_CLOCK_CHECK)
         value = self.value(frame)
         if value is True or value is False:
             return value

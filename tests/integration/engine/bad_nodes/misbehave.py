@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from app.engine.sdk import Context, Node, NodeConfig
+from app.engine.sdk import Context, Fail, Node, NodeConfig
 
 
 class Config(NodeConfig):
@@ -17,6 +17,10 @@ class Config(NodeConfig):
 def busy() -> None:
     while True:
         pass
+
+
+def fail_with_nul() -> None:
+    raise Fail("a\x00b", code="nul\x00", data={"a\x00": "\x00"})
 
 
 def cycle() -> Any:
@@ -32,6 +36,9 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "cycle": cycle,
     "huge integer": lambda: 2**70,
     "surrogate": lambda: "\ud800",
+    "NUL": lambda: "a\x00b",
+    "NUL in a key": lambda: {"a\x00b": 1},
+    "NUL in an error": fail_with_nul,
     "bytes": lambda: b"\xff\xfe",
     "raise": lambda: 1 / 0,
     "exit": lambda: sys.exit(3),

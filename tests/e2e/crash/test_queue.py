@@ -1,0 +1,140 @@
+"""The queue is lost, doubled, forged, or away: hints are only hints."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Callback, Queue
+from rq.serializers import JSONSerializer
+
+from app.embedded.redis import EmbeddedRedis
+from app.engine.delivery.dispatch import Dispatcher
+from app.engine.delivery.hints import ADVANCE_RUNS, QUEUE
+from tests.e2e.crash.harness.platform import Platform, Workflow
+from tests.e2e.crash.harness.sink import Sink
+
+pytestmark = pytest.mark.crash
+RUNS = 200
+ONE_ATTEMPT_EACH = "SELECT count(*) FROM steps WHERE attempt = 1 AND status = 'succeeded'"
+MORE = "SELECT count(*) FROM steps WHERE attempt > 1 OR status <> 'succeeded'"
+
+
+def one_call(platform: Platform) -> Workflow:
+    return platform.workflow(platform.call_step("call"))
+
+
+def assert_each_ran_once(platform: Platform, sink: Sink, runs: int) -> None:
+    assert platform.statuses() == {"succeeded": runs}
+    assert platform.database.count(ONE_ATTEMPT_EACH) == runs
+    assert platform.database.count(MORE) == 0
+    assert set(sink.effects.values()) == {1}
+    assert len(sink.effects) == runs
+
+
+def test_losing_everything_in_redis_loses_no_run(
+    platform: Platform, sink: Sink, redis: EmbeddedRedis
+) -> None:
+    platform.trigger_many(one_call(platform), RUNS)
+    with Redis.from_url(redis.url) as client:
+        platform.until(lambda: client.llen(f"rq:queue:{QUEUE}") > 0)
+        client.flushall()
+
+    platform.worker()
+    platform.until_ended()
+
+    assert_each_ran_once(platform, sink, RUNS)
+
+
+def test_three_workers_and_fifty_hints_for_each_run_execute_none_twice(
+    platform: Platform, sink: Sink, redis: EmbeddedRedis
+) -> None:
+    runs = platform.trigger_many(one_call(platform), RUNS)
+    with Redis.from_url(redis.url) as client:
+        for _ in range(50):
+            assert Dispatcher(client).dispatch(runs)
+
+    workers = [platform.worker(RUNS_PER_WORKER="20") for _ in range(3)]
+    platform.until_ended()
+    platform.registered(*workers)
+
+    assert_each_ran_once(platform, sink, RUNS)
+    assert platform.database.count("SELECT count(*) FROM runs WHERE epoch <> 1") == 0
+
+
+def test_triggers_are_taken_and_executed_while_redis_is_away(
+    platform: Platform, sink: Sink, redis: EmbeddedRedis
+) -> None:
+    workflow = one_call(platform)
+    worker = platform.worker()
+    platform.registered(worker)
+    with load(platform, workflow):
+        platform.until(lambda: len(platform.accepted) > 20)
+        redis.send(signal.SIGKILL)
+        platform.until(redis.has_ended)
+        before = len(platform.accepted)
+        platform.until(lambda: len(platform.accepted) > before + 20)
+    without_redis = platform.accepted[before + 1 :]
+    platform.until_ended(without_redis)
+
+    redis.start()
+    platform.trigger(workflow)
+    platform.until_ended()
+
+    assert_each_ran_once(platform, sink, len(platform.accepted))
+    assert not worker.has_ended()
+
+
+def test_forged_jobs_are_refused(
+    platform: Platform, sink: Sink, redis: EmbeddedRedis, folder: Path
+) -> None:
+    mark = folder / "mark"
+    command = f"touch {mark}"
+    with Redis.from_url(redis.url) as client:
+        forged = Queue(QUEUE, connection=client, serializer=JSONSerializer)
+        pickled = Queue(QUEUE, connection=client)
+        touch = Callback("os.system")
+        forged.enqueue_call("os.system", args=(command,))
+        forged.enqueue_call("builtins.exec", args=(f"__import__('os').system({command!r})",))
+        forged.enqueue_call(ADVANCE_RUNS, args=([command],), on_success=touch, on_failure=touch)
+        forged.enqueue_call(ADVANCE_RUNS, args=("no list",))
+        forged.enqueue_call(ADVANCE_RUNS, args=(["no id", None, 7, "x" * 36],))
+        pickled.enqueue_call("os.system", args=(command,))
+        client.hset("rq:job:garbage", mapping={"data": b"\xff\x80garbage", "created_at": "never"})
+        client.rpush(f"rq:queue:{QUEUE}", "garbage", "not-there", b"\xff\xfe")
+    run_id = platform.trigger(one_call(platform))
+
+    worker = platform.worker()
+    platform.until_ended([run_id])
+    with Redis.from_url(redis.url) as client:
+        platform.until(lambda: client.llen(f"rq:queue:{QUEUE}") == 0)
+
+    assert not mark.exists()
+    assert not worker.has_ended()
+    assert_each_ran_once(platform, sink, 1)
+
+
+@contextmanager
+def load(platform: Platform, workflow: Workflow) -> Iterator[None]:
+    """Trigger again and again in a thread; every answer must be 202."""
+    stop = threading.Event()
+    refused: list[BaseException] = []
+
+    def trigger() -> None:
+        while not stop.wait(0.01):
+            try:
+                platform.trigger(workflow)
+            except BaseException as error:  # noqa: BLE001 - shown by the test
+                refused.append(error)
+
+    thread = threading.Thread(target=trigger)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert refused == []
