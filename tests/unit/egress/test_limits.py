@@ -152,7 +152,7 @@ async def test_a_compressed_body_is_read(
         ("gzip, deflate", b"xx", "only one of"),
         ("gzip", b"no gzip", "damaged"),
         ("deflate", b"no deflate", "damaged"),
-        ("gzip", gzip.compress(b"x" * 1_000)[:-10], "ended early"),
+        ("gzip", gzip.compress(b"x" * 1_000, mtime=0)[:-10], "ended early"),
     ],
 )
 async def test_a_body_that_cannot_be_decoded_is_an_error(
