@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
@@ -59,6 +60,16 @@ class _Session:
 
 
 _SESSION = pytest.StashKey[_Session]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at the same generated cases in every run of the test command, so that it says something of the change alone.
+
+    `test --long` draws new ones.
+    """
+    hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+    if "not long" in config.getoption("markexpr"):
+        hypothesis.settings.load_profile("steady")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

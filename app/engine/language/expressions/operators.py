@@ -1,5 +1,6 @@
 """What the operators do to values. Each takes the frame, to count its work, and its operands."""
 
+import math
 import operator
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -233,6 +234,8 @@ def _divide(_frame: Frame, one: Any, other: Any) -> Any:
 def _remainder(_frame: Frame, one: Any, other: Any) -> Any:
     _require_numbers("%", one, other)
     _require_not_zero(other)
+    if isinstance(one, float) or isinstance(other, float):
+        return math.fmod(one, other)
     rest = abs(one) % abs(other)
     return -rest if one < 0 else rest
 

@@ -279,6 +279,7 @@ def outcome(wrong: type[Exception], work: Callable[[], Any]) -> str:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES)
+@example(Tree("%", (Tree("neg", (Tree("value", (0.0,)),)), Tree("value", (1,)))))
 @example(Tree("-", (Tree("value", (1,)), Tree("-", (Tree("value", (2,)), Tree("value", (3,)))))))
 def test_an_expression_gives_what_the_oracle_says(tree: Tree) -> None:
     source = text_of(tree)
