@@ -36,6 +36,14 @@ def faults_of(catalogue: Catalogue, node_type: str) -> Iterator[str]:
     yield from _example_faults(catalogue, info)
 
 
+def example_definition(info: NodeInfo) -> dict[str, Any]:
+    """Return a workflow of one step that is the node type's example; a loop gets a body."""
+    step: dict[str, Any] = {"type": info.type, "config": dict(info.example)}
+    if info.is_loop:
+        step["steps"] = [{"type": "log", "config": {"message": "again"}}]
+    return {"steps": [step]}
+
+
 def _port_faults(ports: tuple[str, ...]) -> Iterator[str]:
     if not ports or len(set(ports)) < len(ports):
         yield f"`ports` is {ports!r}: name at least one port, and each one once."
@@ -60,9 +68,8 @@ def _example_faults(catalogue: Catalogue, info: NodeInfo) -> Iterator[str]:
     if not info.example and info.config_schema.get("properties"):
         yield "There is no `example`: give a config that works."
         return
-    step = {"type": info.type, "config": dict(info.example)}
     try:
-        parse_definition({"steps": [step]}, catalogue)
+        parse_definition(example_definition(info), catalogue)
     except InvalidDefinition as error:
         for problem in error.problems:
             place = problem.pointer.removeprefix("/steps/0/config") or "/"

@@ -103,6 +103,8 @@ async def try_example(
     node = catalogue.get(node_type)
     if node is None:
         raise NotFound(f"There is no node type {node_type!r}.")
+    if node.info.is_loop:
+        raise InvalidInput(f"{node_type} is carried out by the engine: try it in a workflow.")
     clock = SystemClock()
     definition = {"steps": [{"type": node_type, "config": dict(node.info.example)}]}
     step = parse_definition(definition, catalogue).steps["step_1"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.conformance import faults_of
+from app.cli.conformance import example_definition, faults_of
 from app.core.config import load_settings
 from app.engine.language.definition import parse_definition
 from app.engine.language.expression_places import expression_places
@@ -43,9 +43,7 @@ def test_an_example_is_a_config_and_a_step(node_type: str) -> None:
     info = CATALOGUE.types()[list(CATALOGUE.names()).index(node_type)]
 
     problems = CATALOGUE.check_config(node_type, info.example)
-    plan = parse_definition(
-        {"steps": [{"type": node_type, "config": dict(info.example)}]}, CATALOGUE
-    )
+    plan = parse_definition(example_definition(info), CATALOGUE)
 
     assert problems == []
     assert plan.steps["step_1"].type == node_type

@@ -2,7 +2,17 @@
 
 from pydantic import ConfigDict
 
-from app.engine.sdk import Context, Done, Expr, Fail, Node, NodeConfig, NodeOutput, expression_field
+from app.engine.sdk import (
+    Context,
+    Done,
+    Expr,
+    Fail,
+    Field,
+    Node,
+    NodeConfig,
+    NodeOutput,
+    expression_field,
+)
 
 
 class Config(NodeConfig):
@@ -18,7 +28,7 @@ class Config(NodeConfig):
 class Output(NodeOutput):
     """What it came to."""
 
-    result: bool
+    result: bool = Field(description="The answer.")
 
 
 class Condition(Node[Config, Output]):

@@ -44,7 +44,7 @@ class Config(NodeConfig):
 class Output(NodeOutput):
     """Which branch was taken."""
 
-    port: str
+    port: str = Field(description="Name of the branch.")
 
 
 class Switch(Node[Config, Output]):

@@ -21,8 +21,8 @@ class Config(NodeConfig):
 class Output(NodeOutput):
     """How often it ran, and what the last iteration brought."""
 
-    iterations: int
-    last: Any
+    iterations: int = Field(description="How often the steps ran.")
+    last: Any = Field(description="The output of the last iteration; null when there was none.")
 
 
 class While(LoopNode[Config, Output]):
