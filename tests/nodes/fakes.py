@@ -19,6 +19,7 @@ class FakeContext:
     step_path: str = "fetch"
     attempt: int = 1
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
+    upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
 
     def now(self) -> datetime:
