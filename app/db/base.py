@@ -48,7 +48,7 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
     # Parameters hold users' data and password hashes: they have no place in the text of an exception.
     options: dict[str, Any] = {
         "json_serializer": _dumps,
-        "json_deserializer": orjson.loads,
+        "json_deserializer": _loads,
         "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
@@ -80,6 +80,11 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
         pool_pre_ping=True,
         **options,
     )
+
+
+def _loads(stored: str | int | float) -> Any:
+    """Read a JSON column. SQLite has turned the text of a bare number into that number."""
+    return orjson.loads(stored) if isinstance(stored, str) else stored
 
 
 def _dumps(value: Any) -> str:

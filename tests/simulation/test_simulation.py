@@ -56,7 +56,7 @@ def outcome(world: World, other: World) -> object:
 
 
 @cases
-@settings(COMMON, max_examples=300)
+@settings(COMMON, max_examples=500)
 def test_a_disturbed_run_ends_like_an_undisturbed_one(
     definition: dict[str, Any], seed: int, disorder: int, parallel: int
 ) -> None:

@@ -41,8 +41,16 @@ class FolderObjects:
             _sync(folder)
 
     def open(self, key: str) -> Iterator[bytes]:
-        """Return the bytes in pieces; the file is opened at once."""
-        return _pieces((self._root / key).open("rb"))
+        """Return the bytes in pieces; the file is opened at once.
+
+        Where the whole folder is missing, a volume is not mounted: that is no missing object.
+        """
+        try:
+            return _pieces((self._root / key).open("rb"))
+        except FileNotFoundError:
+            if not self._root.is_dir():
+                raise OSError(f"there is no folder {self._root}") from None
+            raise
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -65,6 +65,28 @@ def test_a_step_without_retry_is_tried_once(catalogue: Catalogue) -> None:
             {"steps": [{**LOG, "retry": {"max_attempts": 0}}]},
             [("/steps/0/retry/max_attempts", "invalid_value")],
         ),
+        (
+            {"steps": [{**LOG, "retry": {"tries": 3}}]},
+            [("/steps/0/retry/tries", "unknown_field")],
+        ),
+        (
+            {
+                "steps": [
+                    {
+                        "type": "switch",
+                        "config": {"value": "1", "cases": [{"port": "1", "equals": 1}]},
+                    }
+                ]
+            },
+            [("/steps/0/config/cases/0/port", "invalid_value")],
+        ),
+        (
+            {
+                "steps": [LOG],
+                "inputs": {"allOf": [{}, {"patternProperties": {"^a": {}, "(?!b)": {}}}]},
+            },
+            [("/inputs/allOf/1/patternProperties", "invalid_schema")],
+        ),
         ({"steps": [LOG], "inputs": {"type": "objekt"}}, [("/inputs/type", "invalid_schema")]),
         (
             {"steps": [LOG], "inputs": {"$ref": "https://example.com/schema"}},

@@ -77,7 +77,7 @@ def test_loops_may_be_nested_nine_deep_and_no_deeper() -> None:
     for depth in range(9):
         nested = loop(f"f{depth}", nested)
 
-    assert parsed(nested)
+    assert parsed(nested).steps
     assert [code for _, code in problems(loop("f9", nested))] == ["nested_too_deep"]
 
 
