@@ -67,7 +67,10 @@ class StepForm(BaseModel):
     attempts: int = Field(description="How many attempts have begun.", examples=[1])
     started_at: datetime | None
     finished_at: datetime | None
-    output: Any
+    output: Any = Field(
+        description="Null when it is larger than 256 KiB: the step's attempts still show it."
+    )
+    output_omitted: bool = Field(default=False, description="True: the output is left out here.")
     error: Any
 
 

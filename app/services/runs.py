@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import tuple_
+from sqlalchemy import Text, case, cast, func, true, tuple_
 from sqlalchemy.orm import defer
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -25,6 +26,9 @@ from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary,
 from app.services.access import require_run, require_workflow
 from app.services.pages import decode_cursor, newest_first
 
+MAX_SHOWN_OUTPUT = 256 * 1024
+_OUTPUT = col(StepAttempt.output)
+_IS_SHOWN = func.coalesce(func.length(cast(_OUTPUT, Text)) <= MAX_SHOWN_OUTPUT, true())
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
 _SETTLED = {
@@ -105,12 +109,10 @@ class Runs:
             NotFound: it is absent or another owner's.
         """
         run = require_run(self.session, self.owner, run_id)
-        query = (
-            select(StepAttempt)
-            .where(StepAttempt.run_id == run_id)
-            .order_by(col(StepAttempt.seq), col(StepAttempt.attempt))
-        )
-        steps = summarise(self.session.exec(query).all(), over=run.status in FINAL_RUN_STATUSES)
+        attempts, omitted = _attempts_of(self.session, run_id)
+        steps = summarise(attempts, over=run.status in FINAL_RUN_STATUSES)
+        for step in steps:
+            step.output_omitted = step.path in omitted
         return RunForm(
             **summary_of(run).model_dump(), input=run.input, output=run.output, steps=steps
         )
@@ -173,6 +175,22 @@ def summary_of(run: Run) -> RunSummary:
         started_at=run.started_at,
         finished_at=run.finished_at,
     )
+
+
+def _attempts_of(session: Session, run_id: str) -> tuple[list[StepAttempt], set[str]]:
+    """Return the attempts of a run, and the steps whose output is too large to be read along."""
+    query = (
+        select(StepAttempt, case((_IS_SHOWN, _OUTPUT)), _IS_SHOWN)
+        .options(defer(StepAttempt.output))
+        .where(StepAttempt.run_id == run_id)
+    )
+    attempts, omitted = [], set()
+    for attempt, output, is_shown in session.exec(query):
+        set_committed_value(attempt, "output", output)
+        attempts.append(attempt)
+        if not is_shown:
+            omitted.add(attempt.path)
+    return attempts, omitted
 
 
 def _step_form(tries: Sequence[StepAttempt], *, over: bool) -> StepForm:
