@@ -30,4 +30,5 @@ USER 10001:10001
 EXPOSE 8000
 # What `python3 main.py` runs (app/embedded/programs.py), on every address of the container.
 CMD ["python", "-m", "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000", \
-     "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
+     "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5", \
+     "--no-proxy-headers", "--http", "app.api.slow_clients:HeadDeadline"]

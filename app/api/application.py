@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.api import docs, health
 from app.api.container import Assemble, assemble
@@ -40,10 +41,16 @@ def create_app(settings: Settings, assemble: Assemble = assemble) -> FastAPI:
     app.include_router(health.router)
     app.include_router(docs.router)
     # Added last, met first: headers, then the last resort, then the limits.
-    app.add_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        RequestGuard,
+        max_body_bytes=settings.max_body_bytes,
+        body_seconds=settings.request_timeout_seconds,
+    )
     app.add_middleware(LastResort)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(StartupSentence)
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     install_error_handlers(app)
     install_openapi(app)
     return app

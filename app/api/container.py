@@ -16,8 +16,9 @@ from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
+from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
-from app.services.throttle import LoginThrottle
+from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
 
 
@@ -30,7 +31,7 @@ class Container:
     engine: Engine
     clock: Clock
     catalogue: Catalogue
-    throttle: LoginThrottle
+    throttle: Throttle
     triggers: TriggerDesk
     redis: Redis
     artifacts: ArtifactStore
@@ -51,13 +52,14 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         raise ConfigurationError(
             f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
         )
+    build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
     key, clock = require_secret_key(settings), SystemClock()
     artifacts = open_artifacts(settings)
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
-    throttle = LoginThrottle(settings.redis_url, clock)
+    throttle = Throttle(settings.redis_url, clock)
     try:
         yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts)
     finally:

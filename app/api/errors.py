@@ -16,6 +16,7 @@ from starlette.responses import Response
 from app.core.errors import (
     AutomateError,
     BodyTooLarge,
+    BodyTooSlow,
     Conflict,
     ExpressionError,
     InvalidInput,
@@ -30,6 +31,7 @@ from app.core.errors import (
     UnsupportedMedia,
 )
 from app.core.logging import get_logger
+from app.engine.language.sentences import sentence_of
 
 PROBLEM_JSON: Final = "application/problem+json"
 STATUSES: Final[Mapping[type[AutomateError], int]] = {
@@ -37,6 +39,7 @@ STATUSES: Final[Mapping[type[AutomateError], int]] = {
     ExpressionError: 422,
     MalformedBody: 400,
     BodyTooLarge: 413,
+    BodyTooSlow: 408,
     UnsupportedMedia: 415,
     NotAuthenticated: 401,
     PermissionDenied: 403,
@@ -68,6 +71,8 @@ def problem_of(error: AutomateError) -> Response:
     headers = {}
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, BodyTooSlow):
+        headers["Connection"] = "close"
     if isinstance(error, TooManyRequests | Unavailable):
         headers["Retry-After"] = str(error.retry_after_seconds)
     problems = error.problems if isinstance(error, InvalidInput) else ()
@@ -140,21 +145,17 @@ async def _handle_outage(_: Request, error: Exception) -> Response:
 
 def _validation_problem(fault: Mapping[str, Any]) -> Problem:
     place, *path = fault["loc"]
-    detail = _sentence(fault, path)
     if place == "body":
-        return Problem(_pointer(path), fault["type"], detail)
+        return Problem(_pointer(path), fault["type"], sentence_of(fault, _subject(path)))
     name = ".".join(str(part) for part in path)
-    return Problem("", fault["type"], f"{str(place).capitalize()} parameter `{name}`: {detail}")
+    subject = f"{str(place).capitalize()} parameter `{name}`"
+    return Problem("", fault["type"], sentence_of(fault, subject))
 
 
-def _sentence(fault: Mapping[str, Any], path: Sequence[str | int]) -> str:
-    name = path[-1] if path else "the body"
-    if fault["type"] == "missing":
-        return f"`{name}` is required: add it." if path else "A JSON body is required: send one."
-    if fault["type"] == "extra_forbidden":
-        return f"`{name}` is not known here: remove it, or correct its name."
-    message: str = fault["msg"].removeprefix("Value error, ")
-    return message[:1].upper() + message[1:] + "."
+def _subject(path: Sequence[str | int]) -> str:
+    if not path:
+        return "A JSON body"
+    return f"`{path[-1]}`" if isinstance(path[-1], str) else "This"
 
 
 def _pointer(path: Sequence[str | int]) -> str:

@@ -22,18 +22,21 @@ State = TypeVar("State", bound=str)
 router = APIRouter(tags=["Health"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Is it alive?")
 async def health() -> Health:
     """Say that the process answers, and which version it is."""
     return Health(version=VERSION)
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="Is it alive?")
 async def live() -> Health:
     """Say that the process answers: if not, restart it."""
     return Health(version=VERSION)
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     summary="Can it serve?",

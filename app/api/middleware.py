@@ -1,5 +1,6 @@
 """What stands before every request, as plain ASGI: limits, headers for browsers, and the last resort."""
 
+import asyncio
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -7,7 +8,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem_of, problem_of_crash, problem_response
-from app.core.errors import AutomateError, BodyTooLarge, MalformedBody, UnsupportedMedia
+from app.core.errors import (
+    AutomateError,
+    BodyTooLarge,
+    BodyTooSlow,
+    MalformedBody,
+    UnsupportedMedia,
+)
 
 MAX_HEADER_BYTES: Final = 32 * 1024
 API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; sandbox"
@@ -78,11 +85,12 @@ class LastResort:
 
 
 class RequestGuard:
-    """Refuses what is too large or packed, before anything is made of it. The connection stays usable."""
+    """Refuses what is too large, too slow or packed, before anything is made of it."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, body_seconds: float) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self.body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the head of the request, and count its body while it is read."""
@@ -102,7 +110,7 @@ class RequestGuard:
         except AutomateError as error:
             await problem_of(error)(scope, receive, send)
             return
-        await self.app(scope, self._counting(receive), send)
+        await self.app(scope, self._watching(receive), send)
 
     def _check_head(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -118,18 +126,26 @@ class RequestGuard:
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
             raise MalformedBody("The address holds a NUL character (%00): remove it.")
 
-    def _counting(self, receive: Receive) -> Receive:
+    def _watching(self, receive: Receive) -> Receive:
+        """Return a `receive` that counts the body, and waits for its end no longer than it may take."""
         size = 0
+        deadline: float | None = asyncio.get_running_loop().time() + self.body_seconds
 
-        async def receive_counted() -> Message:
-            nonlocal size
-            message = await receive()
+        async def receive_watched() -> Message:
+            nonlocal size, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow from None
             size += len(message.get("body", b""))
             if size > self.max_body_bytes:
                 raise self._too_large()
+            if not message.get("more_body", False):
+                deadline = None
             return message
 
-        return receive_counted
+        return receive_watched
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(

@@ -70,9 +70,9 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "The workflow has 1 problem: mend what `errors` lists and send it again.",
     ),
     429: (
-        "Too many failed logins",
+        "Too many attempts",
         "too_many_requests",
-        "Too many failed logins: try again in 42 seconds.",
+        "Too many attempts: try again in 42 seconds.",
     ),
     503: (
         "A server that this needs does not answer",

@@ -7,6 +7,7 @@ import typer
 from app.core.config import load_settings
 from app.embedded.platform import run_platform
 from app.embedded.programs import own_programs
+from app.engine.egress.policy import build_policy
 
 app = typer.Typer(add_completion=False)
 
@@ -18,6 +19,7 @@ def up() -> None:
     A second Ctrl-C hastens. What dies is started again. Settings: .env.example.
     """
     settings = load_settings()
+    build_policy(settings.egress_allow)  # refuses what the workers would stumble over
     run_platform(settings, own_programs(settings), _say)
 
 

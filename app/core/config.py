@@ -1,5 +1,6 @@
 """Settings: one frozen record, read at the entry points and passed down. `.env.example` lists the same names."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,6 +73,10 @@ class Settings(BaseSettings):
         default=None,
         description="How the outside reaches the API, used in webhook_url. Unset: as the request came in.",
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or CIDRs of reverse proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
     access_token_minutes: int = Field(
         default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."
     )
@@ -80,6 +85,9 @@ class Settings(BaseSettings):
         ge=1024,
         le=104_857_600,
         description="Largest request body that the API takes.",
+    )
+    request_timeout_seconds: float = Field(
+        default=15.0, ge=1, le=600, description="How long a request body may take to arrive."
     )
     max_output_bytes: int = Field(
         default=16_777_216,
@@ -114,11 +122,30 @@ class Settings(BaseSettings):
         default="text", description="`json` for log collectors, `text` for people."
     )
 
-    @field_validator("egress_allow", mode="before")
+    @field_validator("egress_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            try:
+                ip_network(entry)
+            except ValueError:
+                raise ValueError(
+                    f"{entry!r} is neither an address nor a CIDR such as 10.0.0.0/8"
+                ) from None
+        return value
+
+    @field_validator("plugins_dir")
+    @classmethod
+    def _is_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is no folder; make it, or correct the path")
         return value
 
     @field_validator("secret_key")

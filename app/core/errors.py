@@ -5,6 +5,7 @@
     │   ├── InvalidDefinition     a workflow definition does not hold
     │   └── MalformedBody         the bytes are no JSON that we accept
     │       ├── BodyTooLarge
+    │       ├── BodyTooSlow
     │       └── UnsupportedMedia
     ├── NotAuthenticated          nobody we know
     ├── PermissionDenied          known, but may not
@@ -70,6 +71,12 @@ class BodyTooLarge(MalformedBody):
     """The request body is too large."""
 
     code = "body_too_large"
+
+
+class BodyTooSlow(MalformedBody):
+    """The request body did not arrive in time: send it again."""
+
+    code = "request_timeout"
 
 
 class UnsupportedMedia(MalformedBody):

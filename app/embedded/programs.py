@@ -28,6 +28,8 @@ def own_programs(settings: Settings) -> Programs:
     api = [
         sys.executable, "-m", "uvicorn", "main:app", "--host", settings.host, "--port", str(settings.port),
         "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", str(API_SHUTDOWN_SECONDS),
+        # Proxies are believed by TRUSTED_PROXIES alone; who is slow with the head of a request is cut off.
+        "--no-proxy-headers", "--http", "app.api.slow_clients:HeadDeadline",
     ]  # fmt: skip
     return Programs(
         api=api,

@@ -9,7 +9,8 @@ from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import LogLine
-from app.engine.planning.board import Board, Decision, End, Wait
+from app.engine.planning.board import Board
+from app.engine.planning.decision import Decision, End, Wait
 from app.engine.planning.record import StepState, rfc3339
 from app.engine.planning.transitions import (
     Failed,

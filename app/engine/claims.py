@@ -26,7 +26,8 @@ from app.engine.artifacts.store import (
 )
 from app.engine.journal import write_checkpoints
 from app.engine.outputs import Outputs, Recorded, oversized
-from app.engine.planning.board import Board, End
+from app.engine.planning.board import Board
+from app.engine.planning.decision import End
 from app.engine.planning.record import StepState, latest, rfc3339
 from app.engine.planning.transitions import cancel, lose
 from app.engine.plans import LoadedVersion, PlanCache

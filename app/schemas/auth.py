@@ -22,8 +22,17 @@ def normal_email(text: str) -> str:
     try:
         found = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise ValueError(f"this is no e-mail address: {str(error).rstrip(chr(46))}") from None
+        raise ValueError(f"is no e-mail address: {str(error).rstrip(chr(46))}") from None
     return found.normalized.lower()
+
+
+def login_name(text: str) -> str:
+    """Return a name to log in with as registration stored it; what is no address stays as it is."""
+    name = text.strip()[:MAX_EMAIL_CHARACTERS]
+    try:
+        return normal_email(name)
+    except ValueError:
+        return name
 
 
 Email = Annotated[str, Field(max_length=MAX_EMAIL_CHARACTERS), AfterValidator(normal_email)]

@@ -47,7 +47,7 @@ class ProblemDocument(BaseModel):
 def _canonical_id(text: str) -> str:
     found = parse_id(text)
     if found is None:
-        raise ValueError(f"an id looks like {EXAMPLE_ID}")
+        raise ValueError(f"is no id: one looks like {EXAMPLE_ID}")
     return found
 
 

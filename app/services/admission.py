@@ -16,6 +16,7 @@ from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 
 MAX_KEY_CHARACTERS = 200
+EXACT_INTEGERS = 2.0**53
 MAX_KEY_STEPS = 2_000
 """How much work a `dedupe.key` may be: it is evaluated in the commit that other triggers wait for."""
 
@@ -128,7 +129,24 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         raise InvalidInput(detail, [Problem("", fault.code, detail)]) from None
     if value is None or value == "":
         return None
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    if len(text) > MAX_KEY_CHARACTERS:
-        text = hashlib.sha256(text.encode()).hexdigest()
-    return f"dedupe:{text}"
+    if isinstance(value, str):
+        return f"dedupe:{_shortened(value)}"
+    text = orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS).decode()
+    return f"dedupe-json:{_shortened(text)}"
+
+
+def _normal(value: Any) -> Any:
+    """Return a value in which equal numbers look alike: JSON does not tell 1.0 from 1."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_INTEGERS:
+        return int(value)
+    if isinstance(value, list):
+        return [_normal(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _normal(item) for name, item in value.items()}
+    return value
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_KEY_CHARACTERS:
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Brakes guessing of passwords: per account and per address, shared through Redis where it answers."""
+"""Brakes guessing of passwords and making of accounts: per account and per address, shared through Redis where it answers."""
 
 import time
 from collections.abc import Callable
@@ -18,14 +18,16 @@ from app.core.logging import get_logger
 
 PER_ACCOUNT: Final = RateLimitItemPerMinute(5, namespace="login-account")
 PER_ADDRESS: Final = RateLimitItemPerMinute(20, namespace="login-address")
+REGISTRATIONS: Final = RateLimitItemPerMinute(60, namespace="register-address")
+PASSWORD_CHANGES: Final = RateLimitItemPerMinute(5, namespace="password-account")
 REDIS_TIMEOUT_SECONDS: Final = 0.5
 REDIS_PAUSE_SECONDS: Final = 10.0
 log = get_logger(__name__)
 Answer = TypeVar("Answer")
 
 
-class LoginThrottle:
-    """Counts failed logins. While Redis does not answer, each process counts for itself."""
+class Throttle:
+    """Counts attempts, mostly failed ones. While Redis does not answer, each process counts for itself."""
 
     def __init__(self, redis_url: str, clock: Clock) -> None:
         self._clock = clock
@@ -47,7 +49,19 @@ class LoginThrottle:
 
     def succeeded(self, email: str) -> None:
         """Forget the attempts of an account: its owner is here."""
-        self._ask(lambda limiter: limiter.clear(PER_ACCOUNT, email))
+        self.forget(PER_ACCOUNT, email)
+
+    def count(self, limit: RateLimitItemPerMinute, who: str) -> None:
+        """Count one of the attempts that are limited so.
+
+        Raises:
+            TooManyRequests: there were too many.
+        """
+        self._ask(lambda limiter: _hit(limiter, limit, who))
+
+    def forget(self, limit: RateLimitItemPerMinute, who: str) -> None:
+        """Forget somebody's attempts."""
+        self._ask(lambda limiter: limiter.clear(limit, who))
 
     def _ask(self, question: Callable[[MovingWindowRateLimiter], Answer]) -> Answer:
         if self._clock.monotonic() >= self._redis_again_at:
@@ -55,20 +69,24 @@ class LoginThrottle:
                 return question(self._shared)
             except (redis.RedisError, StorageError) as error:
                 self._redis_again_at = self._clock.monotonic() + REDIS_PAUSE_SECONDS
-                log.warning("login_throttle_without_redis", error=str(error))
+                log.warning("throttle_without_redis", error=str(error))
         return question(self._own)
 
 
 def _enter(limiter: MovingWindowRateLimiter, email: str, address: str) -> None:
     if not limiter.test(PER_ADDRESS, address):
         _refuse(limiter, PER_ADDRESS, address)
-    if not limiter.hit(PER_ACCOUNT, email):
-        _refuse(limiter, PER_ACCOUNT, email)
+    _hit(limiter, PER_ACCOUNT, email)
+
+
+def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItemPerMinute, key: str) -> None:
+    if not limiter.hit(item, key):
+        _refuse(limiter, item, key)
 
 
 def _refuse(limiter: MovingWindowRateLimiter, item: RateLimitItemPerMinute, key: str) -> None:
     wait = max(1, round(limiter.get_window_stats(item, key).reset_time - time.time() + 0.5))
-    raise TooManyRequests(f"Too many failed logins: try again in {wait} seconds.", wait)
+    raise TooManyRequests(f"Too many attempts: try again in {wait} seconds.", wait)
 
 
 def _shared_limiter(redis_url: str) -> MovingWindowRateLimiter:

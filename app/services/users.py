@@ -18,7 +18,7 @@ from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
 from app.db.session import transaction
 from app.models import User
-from app.services.throttle import LoginThrottle
+from app.services.throttle import PASSWORD_CHANGES, Throttle
 
 WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
 
@@ -44,9 +44,7 @@ def register(
     return user
 
 
-def log_in(
-    engine: Engine, throttle: LoginThrottle, email: str, password: str, address: str
-) -> User:
+def log_in(engine: Engine, throttle: Throttle, email: str, password: str, address: str) -> User:
     """Return the account that these credentials fit.
 
     Raises:
@@ -75,16 +73,19 @@ def authenticate(engine: Engine, claims: TokenClaims) -> User:
     return user
 
 
-def change_password(engine: Engine, user: User, current: str, new: str) -> User:
+def change_password(engine: Engine, throttle: Throttle, user: User, current: str, new: str) -> User:
     """Set another password and end all tokens so far; returns the changed account.
 
     Raises:
+        TooManyRequests: too many wrong passwords for this account.
         InvalidInput: the current password is wrong.
         Conflict: it was changed at the same moment.
     """
+    throttle.count(PASSWORD_CHANGES, user.id)
     if not verify_password(current, user.password_hash):
         problem = Problem("/current_password", "wrong_password", "This is not your password.")
         raise InvalidInput("The current password is wrong.", [problem])
+    throttle.forget(PASSWORD_CHANGES, user.id)
     return _end_tokens(engine, user, password_hash=hash_password(new))
 
 

@@ -82,7 +82,7 @@ class Workflows:
         changes: WorkflowDraft | WorkflowChanges,
         if_match: Collection[int] | None,
     ) -> Saved:
-        """Save the fields that were sent; a changed definition becomes the next version.
+        """Save the fields that were sent; a changed definition becomes the next version, and no change changes nothing.
 
         Raises:
             NotFound: it is absent or another owner's.
@@ -99,6 +99,8 @@ class Workflows:
         values = _columns(changes, sent)
         if is_new_version:
             values["version"] = saved.workflow.version + 1
+        if all(getattr(saved.workflow, name) == value for name, value in values.items()):
+            return saved
         self._compare_and_set(saved.workflow, values, if_match)
         if definition is None or not is_new_version:
             return saved

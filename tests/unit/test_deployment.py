@@ -58,6 +58,13 @@ def test_the_images_run_the_commands_of_the_local_platform() -> None:
     assert _command("Dockerfile.worker")[1:] == list(programs.worker)[1:]
 
 
+def test_the_api_believes_no_proxy_by_itself_and_cuts_off_slow_clients() -> None:
+    options = " ".join(_programs().api)
+
+    assert "--no-proxy-headers" in options
+    assert "--http app.api.slow_clients:HeadDeadline" in options
+
+
 def test_both_images_share_their_first_layers_and_the_user() -> None:
     api, worker = (_stages(name) for name in DOCKERFILES)
 

@@ -8,14 +8,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.core.errors import Problem
+from app.engine.language.sentences import sentence_of
 
 CODES = {"extra_forbidden": "unknown_field", "missing": "missing_field"}
-SENTENCES = {
-    "dict_type": "This must be an object.",
-    "list_type": "This must be a list.",
-    "string_type": "This must be a string.",
-    "too_short": "This must not be empty.",
-}
 
 
 def pointer(*parts: object) -> str:
@@ -32,12 +27,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def from_validation(error: ValidationError, model: type[BaseModel], value: Any) -> list[Problem]:
     """Return one problem per place; of a union's refusals, the first stands for all."""
     problems: dict[str, Problem] = {}
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in error.errors(include_url=False):
         place = existing_path(fault, value)
         problems.setdefault(
             pointer(*place),
             Problem(
-                pointer(*place), CODES.get(fault["type"], "invalid_value"), _mend(fault, model)
+                pointer(*place),
+                CODES.get(fault["type"], "invalid_value"),
+                _mend(fault, place, model),
             ),
         )
     return list(problems.values())
@@ -61,14 +58,10 @@ def _holds(value: Any, part: int | str) -> bool:
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
-def _mend(fault: ErrorDetails, model: type[BaseModel]) -> str:
-    name = str(fault["loc"][-1]) if fault["loc"] else ""
-    if fault["type"] == "extra_forbidden":
+def _mend(fault: ErrorDetails, place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+        name = str(fault["loc"][0])
         fields = [field.alias or key for key, field in model.model_fields.items()]
-        if len(fault["loc"]) > 1:
-            return f"There is no field {name!r} here: remove it or correct its name."
         return f"There is no field {name!r} here.{nearest(name, fields)} The fields are: {', '.join(fields)}."
-    if fault["type"] == "missing":
-        return f"The field {name!r} is required."
-    message = SENTENCES.get(fault["type"], fault["msg"].removeprefix("Value error, "))
-    return message if message.endswith(".") else f"{message}."
+    named = bool(place) and isinstance(place[-1], str)
+    return sentence_of(fault, f"`{place[-1]}`" if named else "This")

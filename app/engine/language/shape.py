@@ -1,9 +1,10 @@
 """The shape of a definition as people write it; `definition.py` checks what it means."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.errors import Problem
 from app.engine.language.problems import existing_path, from_validation
@@ -13,7 +14,18 @@ MAX_NESTING = 10
 MAX_TIMEOUT_SECONDS = 30 * 86_400
 DEFAULT_STEP_TIMEOUT_SECONDS = 300.0
 
-StepId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,99}$")]
+STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
+
+
+def _check_step_id(value: str) -> str:
+    if not STEP_ID.fullmatch(value):
+        raise ValueError(
+            "must begin with a letter or _ and hold only letters, digits, _ and -, 100 at most"
+        )
+    return value
+
+
+StepId = Annotated[str, AfterValidator(_check_step_id)]
 
 
 class _Shape(BaseModel):

@@ -7,7 +7,7 @@ long the run is.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.language.plan import ANY_PORT, Edge, Plan, Step
 from app.engine.planning.conditions import holds
+from app.engine.planning.decision import Decision, End, Wait
 from app.engine.planning.frame import Frame
 from app.engine.planning.loops import LoopState, iterations_begun
 from app.engine.planning.record import Record, StepState, rfc3339
@@ -22,34 +23,8 @@ from app.engine.planning.transitions import Failed, begin, cancel, fail, skip, s
 
 MAX_PARALLEL_ATTEMPTS = 64
 MAX_VISITS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A step that is parked until a time."""
-
-    path: str
-    kind: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The run is over."""
-
-    status: RunStatus
-    output: Any = None
-    error: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What happens next: the states to be recorded, those of them that start attempts, the waits, and the end."""
-
-    changes: tuple[StepState, ...] = ()
-    started: tuple[StepState, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    end: End | None = None
+MAX_STEP_INSTANCES = 20_000
+"""Of one run, all iterations counted: what a worker can hold, and look through in one go."""
 
 
 class Board:
@@ -182,6 +157,7 @@ class Board:
     def _begin(self, frame: Frame, step: Step, path: str) -> None:
         state = begin(path, step.type, self._seq(), self._now, None)
         try:
+            self._require_room()
             passes = step.when is None or holds(step.when, self._scope(frame, self._now), "when")
         except AutomateError as error:
             self._put(fail(state, Failed(error.code, error.detail), self._now), settle=frame)
@@ -196,6 +172,13 @@ class Board:
             self._iterate(self._open(frame, step, state))
         else:
             self._run(state)
+
+    def _require_room(self) -> None:
+        if self._next_seq > MAX_STEP_INSTANCES:
+            raise TooManySteps(
+                f"The run has come to more than {MAX_STEP_INSTANCES:,} steps, those of each iteration counted: "
+                "loop over less, or start a workflow per part."
+            )
 
     def _seq(self) -> int:
         self._next_seq += 1
@@ -366,3 +349,9 @@ def _timed_out(plan: Plan) -> dict[str, Any]:
         "code": "run_timed_out",
         "message": f"The run took longer than its timeout_seconds ({plan.timeout_seconds:g}).",
     }
+
+
+class TooManySteps(AutomateError):
+    """The run has come to too many steps."""
+
+    code = "too_many_steps"

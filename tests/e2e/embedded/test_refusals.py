@@ -92,6 +92,22 @@ def test_settings_that_do_not_hold_are_named(run_command: Run) -> None:
     assert result.stderr.startswith("The settings do not hold: PORT:")
 
 
+def test_what_only_the_workers_would_stumble_over_is_refused_at_once(
+    run_command: Run, tmp_path: Path, port: int
+) -> None:
+    place = {"DATA_DIR": str(tmp_path / "data"), "PORT": str(port)}
+
+    egress = run_command("up", **place, EGRESS_ALLOW="10.0.0.0/99")
+    plugins = run_command("up", **place, PLUGINS_DIR=str(tmp_path / "none"))
+    proxies = run_command("up", **place, TRUSTED_PROXIES="10.0.0.1,proxy")
+
+    for result, named in ((egress, "10.0.0.0/99"), (plugins, "PLUGINS_DIR"), (proxies, "'proxy'")):
+        assert (result.returncode, result.stdout) == (1, "")
+        assert named in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
 def test_help_shows_every_command_in_no_time_and_a_typing_error_the_nearest(
     run_command: Run,
 ) -> None:

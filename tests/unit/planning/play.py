@@ -6,7 +6,8 @@ from typing import Any
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.language.definition import parse_definition
 from app.engine.language.plan import RetryPolicy
-from app.engine.planning.board import Board, Decision
+from app.engine.planning.board import Board
+from app.engine.planning.decision import Decision
 from app.engine.planning.record import Record, StepState
 from app.engine.planning.transitions import Failed, Outcome, Succeeded, settle
 from app.engine.registry import load_catalogue

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.planning.board import MAX_PARALLEL_ATTEMPTS, Wait
+from app.engine.planning.board import MAX_PARALLEL_ATTEMPTS
+from app.engine.planning.decision import Wait
 from app.engine.planning.transitions import Failed, Succeeded
 from tests.unit.planning.play import START, Play, condition, step
 

@@ -250,3 +250,12 @@ def test_an_iteration_whose_last_step_is_an_empty_loop_is_over_once() -> None:
     play = Play(for_each("f", for_each("g", step("a"), items="[]"), items="[1, 2]"))
 
     assert play.output == [[], []]
+
+
+def test_another_worker_finds_out_that_a_loop_has_failed_before_it_begins_anything() -> None:
+    loop = for_each("f", step("a"), step("x"), step("c", "a"), concurrency=2, items="[1, 2]")
+    play = Play(loop).failed("f[1].x").done("f[1].a").done("f[0].a")
+
+    rebuilt = play.rebuilt().look()
+
+    assert (rebuilt.starts, list(rebuilt.board.running)) == ([], ["f[0].x"])

@@ -13,14 +13,9 @@ from app.core.errors import PermissionDenied
 from app.core.json_guard import check_json
 from app.core.security.tokens import issue_token
 from app.models import User
-from app.schemas.auth import (
-    MAX_EMAIL_CHARACTERS,
-    AccessToken,
-    PasswordChange,
-    Registration,
-    UserForm,
-)
+from app.schemas.auth import AccessToken, PasswordChange, Registration, UserForm, login_name
 from app.services import users
+from app.services.throttle import REGISTRATIONS
 
 router = APIRouter(tags=["Account"], route_class=GuardedRoute)
 
@@ -29,15 +24,17 @@ router = APIRouter(tags=["Account"], route_class=GuardedRoute)
     "/register",
     status_code=201,
     summary="Make an account",
-    responses=problems(403, 409, *BODY_PROBLEMS),
+    responses=problems(403, 409, 429, *BODY_PROBLEMS),
 )
-def register(form: Registration, container: Services) -> UserForm:
+def register(form: Registration, request: Request, container: Services) -> UserForm:
     """Make an account to log in with. The first one becomes `admin`, later ones `member`.
 
     The operator can close registration (403); accounts are then made with `python3 main.py user create`.
+    More than sixty attempts in a minute from one address are answered with 429.
     """
     if container.settings.registration == "closed":
         raise PermissionDenied("Registration is closed: ask the operator for an account.")
+    container.throttle.count(REGISTRATIONS, _address_of(request))
     user = users.register(container.engine, form.email, form.password, container.clock.now())
     return _form_of(user)
 
@@ -54,10 +51,14 @@ def login(
 
     Five failures in a minute for one account, or twenty from one address, are answered with 429.
     """
-    address = request.client.host if request.client else "unknown"
     check_json([form.username, form.password])
-    email = form.username.strip().lower()[:MAX_EMAIL_CHARACTERS]
-    user = users.log_in(container.engine, container.throttle, email, form.password, address)
+    user = users.log_in(
+        container.engine,
+        container.throttle,
+        login_name(form.username),
+        form.password,
+        _address_of(request),
+    )
     return _token_for(container, user)
 
 
@@ -70,12 +71,15 @@ def me(user: CurrentUser) -> UserForm:
 @router.post(
     "/me/password",
     summary="Change my password",
-    responses=problems(401, 409, *BODY_PROBLEMS),
+    responses=problems(401, 409, 429, *BODY_PROBLEMS),
 )
 def change_password(form: PasswordChange, user: CurrentUser, container: Services) -> AccessToken:
-    """Set another password. All older tokens end; the answer holds a new one."""
+    """Set another password. All older tokens end; the answer holds a new one.
+
+    Five wrong passwords in a minute are answered with 429.
+    """
     changed = users.change_password(
-        container.engine, user, form.current_password, form.new_password
+        container.engine, container.throttle, user, form.current_password, form.new_password
     )
     return _token_for(container, changed)
 
@@ -84,6 +88,10 @@ def change_password(form: PasswordChange, user: CurrentUser, container: Services
 def revoke_sessions(user: CurrentUser, container: Services) -> AccessToken:
     """End all older tokens, wherever they are; the answer holds a new one."""
     return _token_for(container, users.revoke_sessions(container.engine, user))
+
+
+def _address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _form_of(user: User) -> UserForm:

@@ -6,6 +6,7 @@ from app.api.body import GuardedRoute
 from app.api.deps import Services, current_user
 from app.api.openapi import problems
 from app.core.errors import NotFound
+from app.engine.language.problems import nearest
 from app.schemas.node import LoadFailureForm, NodeForm, NodeList
 
 router = APIRouter(
@@ -31,5 +32,8 @@ def read_node(node_type: str, container: Services) -> NodeForm:
     """Return one node type."""
     found = container.catalogue.find(node_type)
     if found is None:
-        raise NotFound(f"There is no node type {node_type[:40]}: GET /api/v1/nodes lists all.")
+        suggestion = nearest(node_type[:100], container.catalogue.names())
+        raise NotFound(
+            f"There is no node type {node_type[:40]!r}.{suggestion} GET /api/v1/nodes lists all."
+        )
     return NodeForm.model_validate(found)

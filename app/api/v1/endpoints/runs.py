@@ -25,7 +25,7 @@ def _in_utc(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError("this time is out of range") from None
+        raise ValueError("is out of range: take a year between 1 and 9999") from None
 
 
 async def run_filter(

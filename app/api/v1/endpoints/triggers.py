@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -18,7 +19,7 @@ from app.api.deps import (
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
-from app.core.errors import NotAuthenticated, UnsupportedMedia
+from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
 from app.core.security.tokens import TokenClaims, read_token
 from app.core.statuses import TriggerKind
@@ -142,11 +143,27 @@ async def _input_of(request: Request) -> Any:
 
 async def _form_of(request: Request) -> dict[str, Any]:
     """Return a form's fields; one that comes more than once is a list. Files are not taken."""
-    async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
-        fields = {name: form.getlist(name) for name in form}
+    body = await request.body()
+    try:
+        text = body.decode()
+        pairs = _url_encoded(text) if media_type(request) == FORM_TYPES[0] else None
+    except UnicodeDecodeError:
+        raise MalformedBody("The form is not valid UTF-8: encode its text as UTF-8.") from None
+    if pairs is None:
+        async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
+            pairs = form.multi_items()
+    fields: dict[str, list[Any]] = {}
+    for name, found in pairs:
+        fields.setdefault(name, []).append(found)
     value = {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
     check_json(value)
     return value
+
+
+def _url_encoded(text: str) -> list[tuple[str, Any]]:
+    if text.count("&") >= MAX_FORM_FIELDS:
+        raise MalformedBody(f"The form has more than {MAX_FORM_FIELDS} fields: send less.")
+    return [*parse_qsl(text, keep_blank_values=True, errors="strict")]
 
 
 def _headers_for_expressions(request: Request) -> dict[str, str]:
