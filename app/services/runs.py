@@ -183,6 +183,7 @@ def _attempts_of(session: Session, run_id: str) -> tuple[list[StepAttempt], set[
         select(StepAttempt, case((_IS_SHOWN, _OUTPUT)), _IS_SHOWN)
         .options(defer(StepAttempt.output))
         .where(StepAttempt.run_id == run_id)
+        .order_by(col(StepAttempt.seq), col(StepAttempt.attempt))
     )
     attempts, omitted = [], set()
     for attempt, output, is_shown in session.exec(query):

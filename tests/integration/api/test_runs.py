@@ -10,6 +10,7 @@ from app.core.ids import new_id
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.db.session import transaction
 from app.models import Run, RunLog, StepAttempt
+from app.services.runs import MAX_SHOWN_OUTPUT
 from tests.integration.api.conftest import Caller
 
 
@@ -179,3 +180,25 @@ async def test_a_time_that_no_calendar_has_in_utc_is_refused(ada: Caller, addres
 
     assert answer.status_code == 422
     assert "since" in answer.text
+
+
+async def test_a_large_output_is_left_out_of_the_run_but_not_of_its_attempts(
+    ada: Caller, container: Container
+) -> None:
+    run_id = await _start(ada, await ada.save())
+    large = {"text": "x" * MAX_SHOWN_OUTPUT}
+    done = {"status": AttemptStatus.SUCCEEDED}
+    _record(
+        container,
+        run_id,
+        {"path": "small", "output": [1], **done},
+        {"path": "large", "output": large, **done},
+        {"path": "none", **done},
+    )
+
+    steps = (await ada.get(f"/runs/{run_id}")).json()["steps"]
+    attempts = (await ada.get(f"/runs/{run_id}/steps/large/attempts")).json()["items"]
+
+    told = [(step["path"], step["output"], step["output_omitted"]) for step in steps]
+    assert told == [("small", [1], False), ("large", None, True), ("none", None, False)]
+    assert attempts[0]["output"] == large
