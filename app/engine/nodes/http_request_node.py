@@ -75,7 +75,7 @@ class Config(NodeConfig):
     )
     url: Url = Field(
         description="Where to send it: an http or https address. Inner addresses are refused unless the operator opens them.",
-        examples=["https://api.example.com/orders/${{ input.order_id }}"],
+        examples=["https://api.example.com/orders/${{ url_encode(input.order_id) }}"],
     )
     query: Fields = Field(
         default_factory=dict,
@@ -151,7 +151,7 @@ class HttpRequest(Node[Config, Output]):
     title = "HTTP request"
     example = {
         "method": "POST",
-        "url": "https://api.example.com/orders/${{ input.order_id }}",
+        "url": "https://api.example.com/orders/${{ url_encode(input.order_id) }}",
         "headers": {"Accept": "application/json"},
         "json_body": {"total": "${{ input.total }}"},
         "timeout_seconds": 20,

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from app.api.container import Container
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.security.tokens import issue_token
+from app.services.throttle import REGISTRATIONS
 from tests.integration.api.conftest import KEY, PASSWORD, Caller, client_of, log_in, running
 
 
@@ -201,3 +203,46 @@ async def test_no_credentials_say_how_to_log_in(http: httpx.AsyncClient) -> None
     assert answer.status_code == 401
     assert "log in" in answer.json()["detail"]
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_account_is_found_however_its_address_is_spelt(ada: Caller) -> None:
+    account = {"email": "Jos\u00e9@B\u00fccher.example", "password": PASSWORD}
+    assert (await ada.http.post("/api/v1/register", json=account)).status_code == 201
+
+    await log_in(ada.http, " jose\u0301@b\u00fccher.example ")
+
+
+async def test_guessing_the_password_of_an_open_session_is_braked(ada: Caller) -> None:
+    wrong = {"current_password": "not the one", "new_password": "another battery"}
+    statuses = [(await ada.post("/me/password", wrong)).status_code for _ in range(6)]
+
+    right = await ada.post("/me/password", wrong | {"current_password": PASSWORD})
+
+    assert statuses == [422] * 5 + [429]
+    assert right.status_code == 429
+
+
+async def test_changing_the_password_often_is_fine(ada: Caller) -> None:
+    change = {"current_password": PASSWORD, "new_password": PASSWORD}
+    headers = ada.headers
+    statuses = []
+    for _ in range(7):
+        answer = await ada.http.post("/api/v1/me/password", json=change, headers=headers)
+        statuses.append(answer.status_code)
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    assert statuses == [200] * 7
+
+
+async def test_an_address_that_registers_again_and_again_is_braked(
+    http: httpx.AsyncClient, container: Container
+) -> None:
+    for _ in range(REGISTRATIONS.amount):
+        container.throttle.count(REGISTRATIONS, "127.0.0.1")
+
+    answer = await http.post(
+        "/api/v1/register", json={"email": "a@example.com", "password": PASSWORD}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
+    assert answer.headers["retry-after"]

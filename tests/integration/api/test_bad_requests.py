@@ -190,3 +190,28 @@ async def test_every_answer_tells_browsers_to_run_nothing(ada: Caller) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/runs?limit=0", "Query parameter `limit` must be at least 1."),
+        ("/runs?limit=x", "Query parameter `limit` must be a whole number."),
+        ("/runs?since=soon", "Query parameter `since` must be a time with its offset"),
+        ("/runs?workflow_id=7", "Query parameter `workflow_id` is no id: one looks like 0"),
+        ("/nodes/lgo", "Did you mean 'log'?"),
+    ],
+)
+async def test_what_does_not_fit_is_told_in_words(ada: Caller, path: str, sentence: str) -> None:
+    answer = (await ada.get(path)).json()
+
+    assert sentence in [answer, *answer.get("errors", [])][-1]["detail"]
+
+
+async def test_a_field_that_does_not_fit_is_named(ada: Caller) -> None:
+    answer = await ada.post("/register", {"email": "nobody", "password": "short"})
+
+    email, password = (error["detail"] for error in answer.json()["errors"])
+    assert email.startswith("`email` is no e-mail address: ")
+    assert not email.endswith("..")
+    assert password == "`password` must have at least 8 characters."

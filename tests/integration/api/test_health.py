@@ -74,3 +74,10 @@ async def test_a_missing_setting_is_named_at_start(settings: Settings, name: str
     with pytest.raises(ConfigurationError, match=name.upper()):
         async with app.router.lifespan_context(app):
             pass
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+async def test_a_load_balancer_may_ask_for_the_head_alone(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    assert (await http.head(path)).status_code == 200

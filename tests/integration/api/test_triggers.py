@@ -170,3 +170,49 @@ async def test_an_open_webhook_takes_callers_with_credentials_of_their_own(ada: 
     )
 
     assert answer.status_code == 202
+
+
+async def test_dedupe_keys_of_different_types_differ_and_equal_numbers_do_not(ada: Caller) -> None:
+    saved = await ada.save(dedupe={"key": "input.id"})
+    runs: list[str] = []
+
+    for body in ('{"id": 1}', '{"id": "1"}', '{"id": 1.0}', '{"id": true}', '{"id": "true"}'):
+        answer = await ada.http.post(
+            saved["webhook_url"], content=body, headers={"content-type": "application/json"}
+        )
+        runs.append(answer.json()["run_id"])
+
+    assert len(set(runs)) == 4
+    assert runs[0] == runs[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"a=%FF"),
+        ("application/x-www-form-urlencoded", b"a=\xff"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--x--\r\n',
+        ),
+        ("application/x-www-form-urlencoded", b"a=1&" * 1001),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused(ada: Caller, kind: str, body: bytes) -> None:
+    saved = await ada.save()
+
+    answer = await ada.http.post(saved["webhook_url"], content=body, headers={"content-type": kind})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+
+
+async def test_a_form_keeps_its_text(ada: Caller) -> None:
+    saved = await ada.save()
+    sent = {"a": "50%", "b": "\u00fc &=+", "c": ""}
+
+    forms = [
+        await ada.http.post(saved["webhook_url"], data=sent),
+        await ada.http.post(saved["webhook_url"], files={k: (None, v) for k, v in sent.items()}),
+    ]
+
+    assert [await _input_of(ada, answer) for answer in forms] == [sent, sent]

@@ -223,3 +223,19 @@ async def test_a_rotated_token_replaces_the_old_one(ada: Caller) -> None:
     old = await ada.http.post(saved["webhook_url"], json={})
     new = await ada.http.post(rotated.json()["webhook_url"], json={})
     assert (old.status_code, new.status_code) == (401, 202)
+
+
+async def test_a_change_that_changes_nothing_leaves_the_workflow_as_it_was(ada: Caller) -> None:
+    saved = await ada.save(description="for tests", dedupe={"key": "input.id"})
+    path = f"/workflows/{saved['id']}"
+    before = await ada.get(path)
+    same = {name: saved[name] for name in ("name", "definition", "description", "dedupe")}
+
+    answers = [
+        await ada.call("PATCH", path, json={}),
+        await ada.call("PATCH", path, json={"enabled": True, "webhook": {"auth": "token"}}),
+        await ada.call("PUT", path, json=same),
+    ]
+
+    assert {answer.headers["etag"] for answer in answers} == {before.headers["etag"]}
+    assert [answer.json() for answer in answers] == [before.json()] * 3

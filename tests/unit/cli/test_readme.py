@@ -26,6 +26,8 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 def _shown(default: object) -> str:
     if default in (None, ()):
         return "unset"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
