@@ -14,7 +14,7 @@ from app.engine.registry import Catalogue
 
 TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 PORT_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
-ON_LOST = ("retry", "fail")
+ON_LOST = ("retry", "fail", "ask")
 
 
 def faults_of(catalogue: Catalogue, node_type: str) -> Iterator[str]:

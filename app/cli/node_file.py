@@ -18,7 +18,7 @@ from app.engine.executor import Attempt, run_attempt
 from app.engine.isolation.pool import ChildPool
 from app.engine.language.definition import parse_definition
 from app.engine.planning.record import rfc3339
-from app.engine.planning.transitions import Succeeded
+from app.engine.planning.transitions import Succeeded, Suspended
 from app.engine.registry import Catalogue, load_catalogue
 
 TEMPLATE = '''"""The `{name}` node type."""
@@ -129,6 +129,9 @@ async def try_example(
         say(f"{node_type}: logged {line.level}: {line.message}")
     if isinstance(outcome, Succeeded):
         say(f"{node_type}: output {orjson.dumps(outcome.output).decode()}, port {outcome.port}")
+        return True
+    if isinstance(outcome, Suspended):
+        say(f"{node_type}: waits: {orjson.dumps(outcome.wait.stored).decode()}")
         return True
     say(f"{node_type}: failed with {outcome.code}: {outcome.message}")
     return False

@@ -13,7 +13,10 @@ class RunStatus(StrEnum):
     RUNNING = "running"
     """A worker holds it and has something to do. Set by a claim."""
     WAITING = "waiting"
-    """Nothing to do until a time; no worker is held. Set with the checkpoint that leaves only waits."""
+    """Nothing to do until something happens; no worker is held. Set with the checkpoint that leaves only waits."""
+    PAUSED = "paused"
+    """A person, or a step that asks, has stopped it: nothing new starts until it is resumed. A worker may still hold it
+    while attempts in flight end. Set by a control, or by a claim that finds a lost attempt of a node that asks."""
     SUCCEEDED = "succeeded"
     """Every step is settled and none failed unhandled. Final; set with the last checkpoint."""
     FAILED = "failed"
@@ -29,12 +32,18 @@ FINAL_RUN_STATUSES: Final = frozenset(
 )
 
 RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED}),
-    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.WAITING}) | FINAL_RUN_STATUSES,
-    RunStatus.WAITING: frozenset({RunStatus.QUEUED}),
-    **{status: frozenset() for status in FINAL_RUN_STATUSES},
+    RunStatus.QUEUED: frozenset(
+        {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED}
+    ),
+    RunStatus.RUNNING: frozenset({RunStatus.QUEUED, RunStatus.WAITING, RunStatus.PAUSED})
+    | FINAL_RUN_STATUSES,
+    RunStatus.WAITING: frozenset({RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.CANCELLED}),
+    RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.FAILED: frozenset({RunStatus.QUEUED}),
+    **{status: frozenset() for status in FINAL_RUN_STATUSES - {RunStatus.FAILED}},
 }
-"""Legal moves. The SQL of `app.engine.store` makes each; a test reads them off real runs."""
+"""Legal moves. The SQL of `app.engine.store` and `app.engine.controls` makes each; a test reads them off real runs. The one
+way out of an end is the retry of a failed step."""
 
 
 class AttemptStatus(StrEnum):
@@ -42,6 +51,8 @@ class AttemptStatus(StrEnum):
 
     RUNNING = "running"
     """Recorded before it starts."""
+    WAITING = "waiting"
+    """The node has answered that it waits: for a time, an event, people or another run. No worker is held."""
     SUCCEEDED = "succeeded"
     """Its output is a checkpoint: it never changes and is never redone."""
     FAILED = "failed"
@@ -73,6 +84,41 @@ class TriggerKind(StrEnum):
 
     MANUAL = "manual"
     WEBHOOK = "webhook"
+    SCHEDULE = "schedule"
+    EVENT = "event"
+    RUN = "run"
+    """A step of another run."""
+    HOOK = "hook"
+    """The end of another run."""
+    REPLAY = "replay"
+
+
+class WaitKind(StrEnum):
+    """What a waiting step waits for."""
+
+    TIMER = "timer"
+    EVENT = "event"
+    APPROVAL = "approval"
+    RUN = "run"
+
+
+class ApprovalStatus(StrEnum):
+    """Where a request for approval stands. Only `pending` moves, once."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    """Nobody decided in time; the step's `timeout_action` says what follows."""
+    CANCELLED = "cancelled"
+    """Its run went on or ended without it."""
+
+
+class Misfire(StrEnum):
+    """What a schedule does about fire times that passed while nothing could fire them."""
+
+    SKIP = "skip"
+    ONCE = "once"
 
 
 class Role(StrEnum):

@@ -1,90 +1,55 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import LogLine
+from app.engine.checkpoint import (
+    NO_FACTS,
+    RUN,
+    Checkpoint,
+    RunFacts,
+    ended,
+    parked,
+    paused_by,
+    released,
+    requeued,
+)
 from app.engine.planning.board import Board
-from app.engine.planning.decision import Decision, End, Wait
-from app.engine.planning.record import StepState, rfc3339
+from app.engine.planning.decision import RETRY, Decision, End, Wait
+from app.engine.planning.record import GOING_ON, StepState
 from app.engine.planning.transitions import (
     Failed,
     OnLost,
     Outcome,
+    Resolution,
     Succeeded,
     cancel,
     fail,
     interrupt,
+    outcome_of,
+    settle,
 )
 
-RUN = ""
-"""Stands for the run itself where outputs are named by the path of their step."""
+CHECKPOINTS_PER_EPOCH = 1_000_000
 MAX_RUN_OUTPUT_BYTES = 64 * 1024**2
 """How much the outputs of one run's steps may come to, as JSON: a worker holds hundreds of runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What goes into one commit for one run: attempts that ended or start, their log lines, and how the run leaves."""
-
-    run_id: str
-    epoch: int
-    states: tuple[StepState, ...] = ()
-    lines: tuple[tuple[StepState, LogLine, int], ...] = ()
-    leave: Mapping[str, Any] | None = None
-    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
-    """Where the large outputs of `states` lie, by path; that of the run itself, by RUN."""
-
-    def step_rows(self) -> Iterable[dict[str, Any]]:
-        """Yield the rows of `steps`."""
-        for state in self.states:
-            yield {
-                "run_id": self.run_id,
-                "path": state.path,
-                "attempt": state.attempt,
-                "seq": state.seq,
-                "type": state.type,
-                "status": state.status,
-                "port": state.port,
-                **self._output(state.path, state.output),
-                "error": state.error,
-                "retry_at": state.retry_at,
-                "started_at": state.started_at,
-                "finished_at": state.finished_at,
-            }
-
-    def run_row(self) -> dict[str, Any]:
-        """Return the row of `runs` by which the run leaves its worker."""
-        leave = self.leave or {}
-        return {"id": self.run_id, **leave, **self._output(RUN, leave.get("output"))}
-
-    def log_rows(self) -> Iterable[dict[str, Any]]:
-        """Yield the rows of `run_logs`."""
-        for state, line, number in self.lines:
-            yield {
-                "run_id": self.run_id,
-                "path": state.path,
-                "attempt": state.attempt,
-                "line": number,
-                "level": line.level,
-                "message": line.message,
-                "data": line.data,
-                "at": line.at,
-            }
-
-    def _output(self, place: str, value: Any) -> dict[str, Any]:
-        artifact = None if value is None else self.artifacts.get(place)
-        if artifact is None:
-            return {"output": value, "output_artifact": None, "output_bytes": None}
-        return {"output": None, "output_artifact": artifact.sha256, "output_bytes": artifact.size}
-
-
 Lines = Sequence[tuple[StepState, Sequence[LogLine]]]
+
+
+@dataclass(frozen=True, slots=True)
+class EndedWait:
+    """A wait that has ended, and how."""
+
+    path: str
+    attempt: int
+    resolution: Resolution
 
 
 class NotKept(Exception):
@@ -102,29 +67,69 @@ class ActiveRun:
     id: str
     epoch: int
     board: Board
+    facts: RunFacts = NO_FACTS
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()
     output_bytes: int = 0
+    checkpoints: int = 0
+    paused: bool = False
+    """Set when a person has paused it while attempts run: they end, and nothing new starts."""
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
 
     def seconds_to_next_wait(self, now: datetime) -> float | None:
-        """Return how long until a parked step is due while others still run; None when nothing is parked."""
-        due = min((wait.until for wait in self.waits), default=None)
+        """Return how long until a parked step is to be tried again while others still run; None when none is."""
+        due = min(
+            (wait.until for wait in self.waits if wait.kind == RETRY and wait.until), default=None
+        )
         return None if due is None else max(0.0, (due - now).total_seconds())
+
+    @property
+    def suspended(self) -> bool:
+        """Tell whether a step waits for something that is told from outside."""
+        return any(wait.kind != RETRY for wait in self.waits)
+
+    def resolve(
+        self, ended: Sequence[EndedWait], now: datetime, random: Callable[[], float]
+    ) -> list[StepState]:
+        """Return the states of steps whose waits have ended; what no longer waits is passed over."""
+        states = []
+        for wait in ended:
+            state = self.board.record.get(wait.path)
+            if state is None or state.status is not AttemptStatus.WAITING:
+                continue
+            if state.attempt == wait.attempt:
+                policy = self.board.step(wait.path).retry
+                states.append(settle(state, outcome_of(wait.resolution), policy, now, random))
+        return states
 
     def advance(
         self, settled: Sequence[StepState], lines: Lines, now: datetime, *, draining: bool
     ) -> Checkpoint:
-        """Take over what became of attempts, decide what comes next, and return what to commit.
+        """Take over what became of attempts and waits, decide what comes next, and return what to commit.
 
         While `draining`, nothing new starts: once no attempt runs, the run goes back to the queue.
         """
+        if self.paused:
+            return self._wind_down(settled, lines)
         decision = self.board.look(settled, now, start=not draining)
         self.started, self.waits = decision.started, decision.waits
-        return self._checkpoint(
-            decision.changes, lines, self._leave(decision, now, draining=draining)
-        )
+        leave = self._leave(decision, now, draining=draining)
+        return self._checkpoint(decision.changes, lines, leave, settled)
+
+    def _wind_down(self, settled: Sequence[StepState], lines: Lines) -> Checkpoint:
+        """Return what to commit while paused: the board decides nothing any more, the next worker's will."""
+        for state in settled:
+            self.board.running.pop(state.path, None)
+        leave = None if self.board.running else released()
+        return self._checkpoint(settled, lines, leave, settled)
+
+    def pause(self) -> None:
+        """Start nothing more: what the last checkpoint was to start was not recorded."""
+        self.paused = True
+        for state in self.started:
+            self.board.running.pop(state.path, None)
+        self.started = ()
 
     def within_limit(self, outcome: Outcome) -> Outcome:
         """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""
@@ -139,6 +144,12 @@ class ActiveRun:
         )
         return Failed("output_too_large", message, again=False)
 
+    def hand_to_a_person(
+        self, lost: Sequence[StepState], asking: Sequence[StepState]
+    ) -> Checkpoint:
+        """Return what to commit when lost attempts may not be repeated unasked: the run pauses, and says why."""
+        return self._checkpoint(lost, (), paused_by(asking), lost)
+
     def interrupted(self, now: datetime, on_lost: Callable[[str], OnLost]) -> Checkpoint:
         """Return what to commit when the worker stops in the middle of attempts."""
         board = self.board
@@ -146,7 +157,9 @@ class ActiveRun:
             interrupt(board.record[path], now, on_lost(board.record[path].type))
             for path in board.running
         ]
-        return self._checkpoint(states, (), requeued(now))
+        asks = [state for state in states if on_lost(state.type) == "ask" and not self.paused]
+        leave = paused_by(asks) if asks else requeued(now)
+        return self._checkpoint(states, (), leave, states)
 
     def broken(self, error: Exception, now: datetime) -> Checkpoint:
         """Return what to commit when the engine itself could not go on: the run fails, visibly."""
@@ -156,9 +169,7 @@ class ActiveRun:
             error={"code": "engine_error", "message": f"The engine could not go on: {detail}"},
         )
         states = [
-            cancel(state, now)
-            for state in self.board.record.values()
-            if state.status is AttemptStatus.RUNNING
+            cancel(state, now) for state in self.board.record.values() if state.status in GOING_ON
         ]
         return self._checkpoint(states, (), ended(end, now))
 
@@ -169,7 +180,7 @@ class ActiveRun:
             key = state.path, state.attempt
             if state.path in fault.paths and state.output is not None:
                 states[key] = fail(replace(state, output=None, port=None), fault.failed, now)
-            elif state.status is AttemptStatus.RUNNING:
+            elif state.status in GOING_ON:
                 states[key] = cancel(state, now)
         path = next((path for path in fault.paths if path != RUN), None)
         error = fault.failed.error if path is None else {"step": path, **fault.failed.error}
@@ -177,12 +188,26 @@ class ActiveRun:
         return replace(checkpoint, states=tuple(states.values()), leave=leave)
 
     def _checkpoint(
-        self, states: Sequence[StepState], lines: Lines, leave: Mapping[str, Any] | None
+        self,
+        states: Sequence[StepState],
+        lines: Lines,
+        leave: Mapping[str, Any] | None,
+        ended: Sequence[StepState] = (),
     ) -> Checkpoint:
+        self.checkpoints += 1
         numbered = tuple(
             (state, line, n) for state, written in lines for n, line in enumerate(written)
         )
-        return Checkpoint(self.id, self.epoch, tuple(states), numbered, leave)
+        return Checkpoint(
+            self.id,
+            self.epoch,
+            tuple(states),
+            numbered,
+            leave,
+            ended=tuple(ended),
+            number=self.epoch * CHECKPOINTS_PER_EPOCH + self.checkpoints,
+            facts=self.facts,
+        )
 
     def _leave(
         self, decision: Decision, now: datetime, *, draining: bool
@@ -193,41 +218,7 @@ class ActiveRun:
             return None
         if draining:
             return requeued(now)
-        wake_at = min((wait.until for wait in decision.waits), default=now)
-        if self.board.deadline is not None:
-            wake_at = min(wake_at, self.board.deadline)
-        waiting_for = [
-            {"step": wait.path, "kind": wait.kind, "until": rfc3339(wait.until)}
-            for wait in decision.waits
-        ]
-        return {
-            **_LEAVE,
-            "status": RunStatus.WAITING,
-            "wake_at": wake_at,
-            "waiting_for": waiting_for,
-        }
-
-
-_LEAVE: Mapping[str, Any] = {
-    "output": None,
-    "error": None,
-    "waiting_for": None,
-    "wake_at": None,
-    "finished_at": None,
-}
-
-
-def requeued(wake_at: datetime) -> Mapping[str, Any]:
-    """Return how a run leaves its worker for the next one to go on with, from `wake_at` on."""
-    return {**_LEAVE, "status": RunStatus.QUEUED, "wake_at": wake_at}
-
-
-def ended(end: End, now: datetime) -> Mapping[str, Any]:
-    """Return how a run leaves its worker when it is over."""
-    return {
-        **_LEAVE,
-        "status": end.status,
-        "output": end.output,
-        "error": end.error,
-        "finished_at": now,
-    }
+        # Only the next attempts and the run's own time wake it by the clock; whatever ends a wait wakes it, too.
+        due = [wait.until for wait in decision.waits if wait.kind == RETRY]
+        wakes = [until for until in (*due, self.board.deadline) if until is not None]
+        return parked(decision.waits, min(wakes, default=None) if decision.waits else now)

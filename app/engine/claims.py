@@ -3,32 +3,33 @@
 Only runs with large outputs need a second one: no transaction waits for the artifact store.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Engine, Row
 
 from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
 from app.core.logging import get_logger
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine import store
-from app.engine.active_run import ActiveRun, Checkpoint, NotKept, ended, requeued
+from app.engine.active_run import ActiveRun, NotKept
 from app.engine.artifacts.store import (
-    Artifact,
     ArtifactDamaged,
     ArtifactMissing,
     ArtifactStoreUnavailable,
 )
-from app.engine.journal import write_checkpoints
-from app.engine.outputs import Outputs, Recorded, oversized
+from app.engine.checkpoint import Checkpoint, RunFacts, ended, requeued
+from app.engine.followups import FollowUp
+from app.engine.journal import Verdict, write_checkpoints, write_fenced
+from app.engine.outputs import Outputs, oversized
+from app.engine.past import Past, load_pasts
 from app.engine.planning.board import Board
 from app.engine.planning.decision import End
-from app.engine.planning.record import StepState, latest, rfc3339
+from app.engine.planning.record import GOING_ON, StepState, latest, rfc3339
 from app.engine.planning.transitions import cancel, lose
 from app.engine.plans import LoadedVersion, PlanCache
 from app.engine.registry import Catalogue
@@ -44,11 +45,7 @@ class _Claimed:
 
     row: Row[Any]
     version: LoadedVersion | None
-    recorded: Sequence[Recorded]
-
-    @property
-    def has_artifacts(self) -> bool:
-        return any(artifact is not None for _, artifact in self.recorded)
+    past: Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,18 @@ class Claims:
     """Takes runs for one worker. Used by one thread at a time."""
 
     def __init__(
-        self, engine: Engine, catalogue: Catalogue, clock: Clock, outputs: Outputs
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        clock: Clock,
+        outputs: Outputs,
+        follow_up: FollowUp,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._clock = clock
         self._outputs = outputs
+        self._follow_up = follow_up
         self._plans = PlanCache(catalogue)
 
     def take(self, worker_id: str, run_ids: Sequence[str]) -> list[ActiveRun]:
@@ -78,13 +81,13 @@ class Claims:
             if not rows:
                 return []
             versions = self._plans.load(connection, [row.version_id for row in rows])
-            recorded = self._recorded(connection, [row.id for row in rows if row.epoch > 1])
-            claimed = [
-                _Claimed(row, versions.get(row.version_id), recorded[row.id]) for row in rows
-            ]
+            pasts = load_pasts(connection, [row.id for row in rows if row.epoch > 1])
+            claimed = [_Claimed(row, versions.get(row.version_id), pasts[row.id]) for row in rows]
             light, heavy = self._begin_light(claimed)
-            write_checkpoints(connection, [one.checkpoint for one in light])
-        heavy += self._resume([run for run in claimed if run.has_artifacts])
+            followups = write_checkpoints(connection, [one.checkpoint for one in light])
+        if followups:
+            self._follow_up(followups)
+        heavy += self._resume([run for run in claimed if run.past.has_artifacts])
         begun = light + self._write(worker_id, [self._stow(one) for one in heavy])
         return [one.run for one in begun if one.run is not None and one.checkpoint.leave is None]
 
@@ -97,24 +100,13 @@ class Claims:
             )
         return len(released)
 
-    def _recorded(
-        self, connection: Connection, run_ids: Sequence[str]
-    ) -> dict[str, list[Recorded]]:
-        recorded: dict[str, list[Recorded]] = defaultdict(list)
-        if run_ids:
-            for row in store.LOAD_STEPS.run(connection, [{"id": run_id} for run_id in run_ids]):
-                run_id, *state, sha256, size = tuple[Any, ...](row)
-                artifact = None if sha256 is None else Artifact(sha256, size)
-                recorded[run_id].append((StepState(*state), artifact))
-        return recorded
-
     def _begin_light(self, claimed: Sequence[_Claimed]) -> tuple[list[_Begun], list[_Begun]]:
         """Begin runs without artifacts; apart from them, those that begin with an output that must become one."""
         light: list[_Begun] = []
         heavy: list[_Begun] = []
         for run in claimed:
-            if not run.has_artifacts:
-                begun = self._begin(run, [state for state, _ in run.recorded])
+            if not run.past.has_artifacts:
+                begun = self._begin(run, [state for state, _ in run.past.recorded])
                 (heavy if oversized(begun.checkpoint, ()) else light).append(begun)
         return light, heavy
 
@@ -123,7 +115,7 @@ class Claims:
         begun: list[_Begun] = []
         for place, run in enumerate(claimed):
             try:
-                begun.append(self._begin(run, self._outputs.load(run.recorded)))
+                begun.append(self._begin(run, self._outputs.load(run.past.recorded)))
             except (ArtifactMissing, ArtifactDamaged) as fault:
                 begun.append(self._failed(run, fault.code, fault.detail))
             except ArtifactStoreUnavailable:
@@ -145,12 +137,14 @@ class Claims:
         """Write the first checkpoints of runs that were claimed in an earlier transaction; returns those still held."""
         if not begun:
             return []
-        rows = [{"id": one.checkpoint.run_id, "epoch": one.checkpoint.epoch} for one in begun]
         with self._engine.begin() as connection:
-            held = store.fence(connection, worker_id, rows)
-            kept = [one for one in begun if one.checkpoint.run_id in held]
-            write_checkpoints(connection, [one.checkpoint for one in kept])
-        return kept
+            checkpoints = [one.checkpoint for one in begun]
+            verdicts, followups = write_fenced(connection, worker_id, checkpoints)
+        if followups:
+            self._follow_up(followups)
+        return [
+            one for one, verdict in zip(begun, verdicts, strict=True) if verdict is not Verdict.LOST
+        ]
 
     def _begin(self, claimed: _Claimed, attempts: Sequence[StepState]) -> _Begun:
         """Begin a run; whatever goes wrong with it is its own failure, and not that of the batch."""
@@ -168,14 +162,28 @@ class Claims:
             return self._cannot_run(claimed, version.plan.detail)
         now = self._clock.now()
         record = self._without_lost(latest(attempts), now)
-        lost = [state for path, state in record.items() if state.status is AttemptStatus.LOST]
+        lost = [state for path, state in record.items() if state.lost_at(now)]
         run = ActiveRun(
             row.id,
             row.epoch,
-            Board(version.plan, _facts(row, version.workflow_name), row.started_at, record),
+            Board(
+                version.plan,
+                _facts(row, version.workflow_name),
+                row.started_at,
+                record,
+                claimed.past.superseded,
+            ),
+            RunFacts(row.owner_id, row.workflow_id, row.depth),
         )
-        checkpoint = run.advance((), (), now, draining=False)
+        asking = [state for state in lost if self._asks(state)]
+        if asking:
+            return _Begun(None, run.hand_to_a_person(lost, asking))
+        settled = run.resolve(claimed.past.ended_waits, now, random)
+        checkpoint = run.advance(settled, (), now, draining=False)
         return _Begun(run, replace(checkpoint, states=(*lost, *checkpoint.states)))
+
+    def _asks(self, state: StepState) -> bool:
+        return state.retry_at is not None and self._catalogue.on_lost(state.type) == "ask"
 
     def _without_lost(self, record: dict[str, StepState], now: datetime) -> dict[str, StepState]:
         """Return the record with the attempts that ran when their worker died marked as lost."""
@@ -191,7 +199,7 @@ class Claims:
 
     def _failed(self, claimed: _Claimed, code: str, message: str) -> _Begun:
         row, now = claimed.row, self._clock.now()
-        running = (s for s, _ in claimed.recorded if s.status is AttemptStatus.RUNNING)
+        running = (s for s, _ in claimed.past.recorded if s.status in GOING_ON)
         states = tuple(cancel(state, now) for state in running)
         leave = ended(End(RunStatus.FAILED, error={"code": code, "message": message}), now)
         return _Begun(None, Checkpoint(row.id, row.epoch, states, leave=leave))

@@ -16,7 +16,7 @@ from app.core.errors import AutomateError
 from app.core.logging import get_logger
 from app.engine.attempt.answers import Refused, failure, normalise
 from app.engine.attempt.config import complete
-from app.engine.attempt.context import AttemptContext
+from app.engine.attempt.context import AttemptContext, kept_input
 from app.engine.isolation.messages import Request
 from app.engine.isolation.pool import ChildPool
 from app.engine.language.plan import Step
@@ -56,6 +56,7 @@ async def run_attempt(attempt: Attempt) -> Outcome:
     """Return how the attempt ended; never raises for what the node or its data did."""
     try:
         config = _render(attempt)
+        attempt.context.input = kept_input(config)
         if attempt.children.isolates(attempt.node):
             return await _in_child(attempt, config)
         return await _in_worker(attempt, config)

@@ -2,30 +2,46 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 from sqlalchemy import Connection, Engine
 
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
+from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
 from app.db.group_commit import GroupCommit
 from app.engine import store
-from app.engine.active_run import Checkpoint
+from app.engine.checkpoint import Checkpoint
+from app.engine.commands import carry_out
+from app.engine.followups import FollowUp, Followups
+from app.engine.waiting.opening import write_waits
 
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 2.0
 log = get_logger(__name__)
 
 
+class Verdict(Enum):
+    """What became of a checkpoint."""
+
+    KEPT = "kept"
+    PAUSED = "paused"
+    """The run is paused: what ended is written, what was to start is not."""
+    LOST = "lost"
+    """The run is no longer this worker's: nothing is written."""
+
+
 class Journal:
     """Writes checkpoints by group commit; waits out a database that is away."""
 
-    def __init__(self, engine: Engine, worker_id: Callable[[], str]) -> None:
+    def __init__(self, engine: Engine, worker_id: Callable[[], str], follow_up: FollowUp) -> None:
         self._engine = engine
         self._worker_id = worker_id
-        self._commits: GroupCommit[Checkpoint, bool] = GroupCommit(self._flush, name="journal")
+        self._follow_up = follow_up
+        self._commits: GroupCommit[Checkpoint, Verdict] = GroupCommit(self._flush, name="journal")
 
-    async def write(self, checkpoint: Checkpoint) -> bool:
-        """Return True once the checkpoint is committed, False when the run is no longer this worker's.
+    async def write(self, checkpoint: Checkpoint) -> Verdict:
+        """Return what became of the checkpoint, once that is committed.
 
         While the database is away it is tried again: written twice, a checkpoint is the same as once.
         """
@@ -46,18 +62,36 @@ class Journal:
         """Flush what is pending and stop."""
         await self._commits.close()
 
-    def _flush(self, batch: Sequence[Checkpoint]) -> Sequence[bool | Exception]:
+    def _flush(self, batch: Sequence[Checkpoint]) -> Sequence[Verdict | Exception]:
         with self._engine.begin() as connection:
-            held = store.fence(
-                connection,
-                self._worker_id(),
-                [{"id": item.run_id, "epoch": item.epoch} for item in batch],
-            )
-            write_checkpoints(connection, [item for item in batch if item.run_id in held])
-        return [item.run_id in held for item in batch]
+            verdicts, followups = write_fenced(connection, self._worker_id(), batch)
+        if followups:
+            self._follow_up(followups)
+        return verdicts
 
 
-def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> None:
+def write_fenced(
+    connection: Connection, worker_id: str, batch: Sequence[Checkpoint]
+) -> tuple[list[Verdict], Followups]:
+    """Write those of the checkpoints whose runs this worker still holds, in the caller's transaction."""
+    rows = [{"id": item.run_id, "epoch": item.epoch} for item in batch]
+    held = store.fence(connection, worker_id, rows)
+    verdicts = [_verdict(held.get(item.run_id)) for item in batch]
+    writing = [
+        item.when_paused() if verdict is Verdict.PAUSED else item
+        for item, verdict in zip(batch, verdicts, strict=True)
+        if verdict is not Verdict.LOST
+    ]
+    return verdicts, write_checkpoints(connection, writing)
+
+
+def _verdict(status: RunStatus | None) -> Verdict:
+    if status is None:
+        return Verdict.LOST
+    return Verdict.PAUSED if status is RunStatus.PAUSED else Verdict.KEPT
+
+
+def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> Followups:
     """Write checkpoints of runs that are known to be the worker's, in the caller's transaction."""
     steps = [row for item in batch for row in item.step_rows()]
     if steps:
@@ -65,6 +99,16 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> No
     lines = [row for item in batch for row in item.log_rows()]
     if lines:
         store.INSERT_LOGS.run(connection, lines)
+    followups = write_waits(connection, batch) + carry_out(connection, batch)
     left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)
+    return followups + Followups(ended_runs=_ended_children(batch))
+
+
+def _ended_children(batch: Sequence[Checkpoint]) -> tuple[str, ...]:
+    return tuple(
+        item.run_id
+        for item in batch
+        if item.facts.depth and item.leave and item.leave["status"] in FINAL_RUN_STATUSES
+    )

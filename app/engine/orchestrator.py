@@ -5,24 +5,26 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 from app.core.clock import Clock
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
-from app.engine.active_run import ActiveRun, Checkpoint, NotKept
+from app.engine.active_run import ActiveRun, EndedWait, NotKept
 from app.engine.artifacts.store import Artifact
-from app.engine.attempt.context import AttemptContext, LogLine
+from app.engine.attempt.context import AttemptContext, Command, LogLine
+from app.engine.checkpoint import Brought, Checkpoint
 from app.engine.claims import Claims
 from app.engine.executor import Attempt, run_attempt
+from app.engine.inbox import Inbox
 from app.engine.isolation.pool import ChildPool
-from app.engine.journal import Journal
+from app.engine.journal import Journal, Verdict
 from app.engine.lease import Lease
 from app.engine.outputs import Outputs, oversized
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import Failed, Outcome, settle
+from app.engine.planning.transitions import Failed, Outcome, Suspended, settle
 from app.engine.registry import Catalogue
 from app.engine.slots import Slots
 
@@ -38,6 +40,14 @@ class Ended(NamedTuple):
     outcome: Outcome
     lines: Sequence[LogLine] = ()
     artifact: Artifact | None = None
+    input: Any = None
+    commands: Sequence[Command] = ()
+
+    @property
+    def brought(self) -> Brought:
+        """Return what goes with the outcome into the checkpoint."""
+        suspended = self.outcome if isinstance(self.outcome, Suspended) else None
+        return Brought(self.input, suspended, self.commands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Orchestrator:
         self._draining = False
         self._claiming = threading.Lock()
         self._held: dict[str, int] = {}
+        self._inboxes: dict[str, Inbox] = {}
 
     @property
     def in_flight(self) -> int:
@@ -127,8 +138,28 @@ class Orchestrator:
             run.dropped = True
             task.cancel()
 
+    def held(self) -> dict[str, int]:
+        """Return the runs that this process believes to hold, with their epochs."""
+        with self._claiming:
+            return dict(self._held)
+
+    def deliver(self, ended_waits: Mapping[str, Sequence[EndedWait]]) -> None:
+        """Tell runs in flight which of their waits have ended. Called on the loop."""
+        for run_id, ended in ended_waits.items():
+            inbox = self._inboxes.get(run_id)
+            if inbox is not None:
+                inbox.put(ended)
+
+    def drop(self, gone: Mapping[str, int]) -> None:
+        """Let go of runs, by id and epoch, that somebody has taken from us: their attempts are interrupted."""
+        for task, run in self._runs.items():
+            if gone.get(run.id) == run.epoch:
+                run.dropped = True
+                task.cancel()
+
     def _adopt(self, runs: Sequence[ActiveRun]) -> None:
         for run in runs:
+            self._inboxes[run.id] = Inbox(self._loop)
             task = self._loop.create_task(self._hold(run))
             self._runs[task] = run
             task.add_done_callback(self._let_go)
@@ -137,6 +168,7 @@ class Orchestrator:
         run = self._runs.pop(task)
         if self._held.get(run.id) == run.epoch:  # else it was claimed again before we let go
             del self._held[run.id]
+            self._inboxes.pop(run.id, None)
         self._shop.slots.release()
         if not task.cancelled() and task.exception() is not None:
             log.error("run_let_go", exc_info=task.exception())
@@ -159,21 +191,33 @@ class Orchestrator:
                 await self._until_lease_is_valid()
                 for state in run.started:
                     tasks[asyncio.create_task(self._attempt(run, state))] = state
-                done, _ = await asyncio.wait(
-                    tasks,
-                    timeout=run.seconds_to_next_wait(self._shop.clock.now()),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                checkpoint = await self._settle(
-                    run, [(tasks.pop(task), task.result()) for task in done]
-                )
-                kept = await self._shop.journal.write(checkpoint)
-                if not kept:
+                done = await self._next(run, tasks)
+                ended = [(tasks.pop(task), task.result()) for task in done]
+                checkpoint = await self._settle(run, ended)
+                verdict = await self._shop.journal.write(checkpoint)
+                if verdict is Verdict.LOST:
                     log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
-                if not kept or checkpoint.leave is not None:
+                if verdict is Verdict.LOST or checkpoint.leave is not None:
                     return
+                if verdict is Verdict.PAUSED:
+                    run.pause()
         finally:
             await _cancel(tasks)
+
+    async def _next(
+        self, run: ActiveRun, tasks: Mapping[asyncio.Task[Ended], StepState]
+    ) -> list[asyncio.Task[Ended]]:
+        """Wait until an attempt or a wait has ended, or a next attempt is due; returns the attempts that have ended."""
+        if run.paused and not tasks:
+            return []
+        news = self._inboxes[run.id].news
+        awaited: list[asyncio.Future[Any]] = [*tasks, news] if run.suspended else [*tasks]
+        done, _ = await asyncio.wait(
+            awaited,
+            timeout=run.seconds_to_next_wait(self._shop.clock.now()),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        return [task for task in tasks if task in done]
 
     async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
@@ -182,8 +226,11 @@ class Orchestrator:
             settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
             for state, came in ended
         ]
+        settled += run.resolve(self._inboxes[run.id].take(), now, random.random)
         lines = [(state, came.lines) for state, came in ended if came.lines]
         checkpoint = run.advance(settled, lines, now, draining=self._draining)
+        brought = {state.path: came.brought for state, came in ended}
+        checkpoint = replace(checkpoint, brought=brought)
         return await self._stow(
             run, checkpoint, {state.path: came.artifact for state, came in ended}
         )
@@ -227,7 +274,7 @@ class Orchestrator:
             max_output_bytes=self._shop.max_output_bytes,
         )
         outcome, artifact = await self._shop.outputs.keep(await run_attempt(attempt))
-        return Ended(outcome, context.lines, artifact)
+        return Ended(outcome, context.lines, artifact, context.input, context.commands)
 
     async def _until_lease_is_valid(self) -> None:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
@@ -237,7 +284,7 @@ class Orchestrator:
 
 def _limited(run: ActiveRun, came: Ended) -> Ended:
     outcome = run.within_limit(came.outcome)
-    return came if outcome is came.outcome else Ended(outcome, came.lines)
+    return came if outcome is came.outcome else Ended(outcome, came.lines, input=came.input)
 
 
 async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from app.engine.active_run import RUN, Checkpoint, NotKept
+from app.engine.active_run import NotKept
 from app.engine.artifacts.store import Artifact, ArtifactStore, ArtifactStoreUnavailable
+from app.engine.checkpoint import RUN, Checkpoint
 from app.engine.planning.record import StepState
 from app.engine.planning.transitions import Failed, Outcome, Succeeded
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -21,6 +21,7 @@ from app.core.logging import get_logger
 from app.engine.language.catalogue import NodeInfo
 from app.engine.language.expressions import compile_template
 from app.engine.language.problems import existing_path, from_validation, pointer
+from app.engine.planning.transitions import OnLost
 from app.engine.sdk import LoopNode, Node, node_models
 
 BUILT_IN = Path(__file__).parent / "nodes"
@@ -65,7 +66,7 @@ class Catalogue:
         """Return a node type to run, or None when there is none of that name."""
         return self._types.get(node_type)
 
-    def on_lost(self, node_type: str) -> Literal["retry", "fail"]:
+    def on_lost(self, node_type: str) -> OnLost:
         """Return what becomes of a step of this type whose worker dies; of an unknown type nothing has run."""
         found = self._types.get(node_type)
         return found.node.on_lost if found else "retry"

@@ -1,13 +1,13 @@
 """All that a node author imports. One page: docs/writing-a-node.md.
 
 A node is a class with a `Config` (what the user fills in), an `Output` (what later steps read), and `run`. It answers
-from a closed alphabet: return the output or `Done(output, port=…)`; raise `Retry` or `Fail`. Any other exception is a
+from a closed alphabet: return the output, `Done(output, port=…)` or `Suspend(…)`; raise `Retry` or `Fail`. Any other exception is a
 failed attempt, which the step's retry policy may try again.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 
@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
-    "expression_field",
+    "Suspend", "expression_field",
 ]  # fmt: skip
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -111,6 +111,21 @@ class Fail(Exception):
         self.message, self.code, self.data = message, code, data
 
 
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """The step waits: no worker is held until a time, an event, people or another run end the wait.
+
+    The node is not called again: whatever ends the wait says what becomes of the step. At `until` that is `on_due`.
+    `shown` goes into the run's `waiting_for`; `data` is for the part of the engine that ends this kind of wait.
+    """
+
+    kind: Literal["timer", "event", "approval", "run"]
+    until: datetime | None = None
+    on_due: Done | Fail = Done()
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Retry(Exception):
     """The attempt failed in a way that may pass; the step's retry policy decides whether it is tried again.
 
@@ -167,8 +182,9 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     """For people; made from `type` when empty."""
     ports: ClassVar[tuple[str, ...]] = (DEFAULT_PORT,)
     """Where edges can leave; `Done.port` must be one of them."""
-    on_lost: ClassVar[Literal["retry", "fail"]] = "retry"
-    """What to do when a worker died during an attempt: try again, or fail the step (an effect that must not repeat)."""
+    on_lost: ClassVar[Literal["retry", "fail", "ask"]] = "retry"
+    """What to do when a worker died during an attempt: try again, fail the step (an effect that must not repeat), or ask:
+    the run pauses until a person has found out, and resumes or cancels it."""
     isolation: ClassVar[Literal["none", "process"]] = "none"
     """`process`: each attempt runs in a child process, killed at the timeout; a crash there fails that attempt alone."""
     memory_limit_mb: ClassVar[int] = 512
@@ -179,6 +195,8 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse limits that do not hold when the class is defined, so that its file is quarantined with the reason."""
         super().__init_subclass__(**options)
+        if cls.on_lost not in {"retry", "fail", "ask"}:
+            raise TypeError(f"{cls.__name__}.on_lost must be 'retry', 'fail' or 'ask'")
         if cls.isolation not in {"none", "process"}:
             raise TypeError(f"{cls.__name__}.isolation must be 'none' or 'process'")
         if cls.memory_limit_mb < 1:
@@ -191,7 +209,9 @@ class Node(ABC, Generic[ConfigT, OutputT]):
         return cls.ports
 
     @abstractmethod
-    def run(self, config: ConfigT, context: Context) -> OutputT | Done | Awaitable[OutputT | Done]:
+    def run(
+        self, config: ConfigT, context: Context
+    ) -> OutputT | Done | Suspend | Awaitable[OutputT | Done | Suspend]:
         """Do the work of one attempt: `async def` runs on the event loop, plain `def` in a thread of its own."""
 
 

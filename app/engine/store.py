@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Row, String
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, Row, String
 
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.db.statement import Statement
@@ -24,9 +24,10 @@ RUN_COLUMNS = {
     "trigger_kind": Status(TriggerKind),
     "input": Json,
     "epoch": Integer(),
+    "depth": Integer(),
     "started_at": UtcDateTime(),
 }
-# In the order of the fields of `planning.record.StepState`, between the run and where a large output lies.
+# In the order of the fields of `planning.record.StepState`, between the run and what the record keeps otherwise.
 STEP_COLUMNS = {
     "run_id": Id(),
     "path": String(),
@@ -42,6 +43,8 @@ STEP_COLUMNS = {
     "finished_at": UtcDateTime(),
     "output_artifact": String(),
     "output_bytes": BigInteger(),
+    "wait": Json,
+    "superseded": Boolean(),
 }
 
 # Accept runs: a key that its workflow has seen already inserts nothing.
@@ -87,11 +90,11 @@ FIND_BY_KEY = Statement(
 CLAIM = Statement(
     """
     UPDATE runs SET status = 'running', worker_id = :worker_id, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
-                    started_at = COALESCE(started_at, :now)
+                    signalled = false, started_at = COALESCE(started_at, :now)
     WHERE id IN (SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) AND worker_id IS NULL AND status = 'queued'
                  {skip_locked})
       AND EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker_id AND workers.lease_expires_at > :now)
-    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, started_at
+    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_at
     """,
     rows={"id": "uuid"},
     takes={"worker_id": Id(), "now": UtcDateTime()},
@@ -101,7 +104,7 @@ CLAIM = Statement(
 LOAD_STEPS = Statement(
     """
     SELECT s.run_id, s.path, s.type, s.status, s.attempt, s.seq, s.port, s.output, s.error, s.retry_at, s.started_at,
-           s.finished_at, s.output_artifact, s.output_bytes
+           s.finished_at, s.output_artifact, s.output_bytes, s.wait, s.superseded
     FROM steps s JOIN {rows} ON s.run_id = v.id
     """,
     rows={"id": "uuid"},
@@ -119,26 +122,27 @@ LOAD_VERSIONS = Statement(
 # Fence: of the runs to be written, those that this worker still holds in this epoch; locked until the commit.
 FENCE = Statement(
     """
-    SELECT r.id FROM runs r WHERE r.worker_id = :worker_id AND r.status = 'running'
+    SELECT r.id, r.status FROM runs r WHERE r.worker_id = :worker_id AND r.status IN ('running', 'paused')
       AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) {for_update}
     """,
     rows={"id": "uuid", "epoch": "integer"},
     takes={"worker_id": Id()},
-    returns={"id": Id()},
+    returns={"id": Id(), "status": Status(RunStatus)},
 )
 # Checkpoint: record attempts that start, and the end of those that ran. A result that is recorded never changes.
 UPSERT_STEPS = Statement(
     """
-    INSERT INTO steps (run_id, path, attempt, seq, type, status, port, output, output_artifact, output_bytes, error,
-                       retry_at, started_at, finished_at)
-    SELECT run_id, path, attempt, seq, type, status, port, output, output_artifact, output_bytes, error,
-           retry_at, started_at, finished_at
+    INSERT INTO steps (run_id, path, attempt, seq, type, status, port, input, wait, changed, superseded, output,
+                       output_artifact, output_bytes, error, retry_at, started_at, finished_at)
+    SELECT run_id, path, attempt, seq, type, status, port, input, wait, changed, false, output,
+           output_artifact, output_bytes, error, retry_at, started_at, finished_at
     FROM {rows} WHERE true
     ON CONFLICT (run_id, path, attempt) DO UPDATE
     SET status = excluded.status, port = excluded.port, output = excluded.output,
         output_artifact = excluded.output_artifact, output_bytes = excluded.output_bytes, error = excluded.error,
-        retry_at = excluded.retry_at, finished_at = excluded.finished_at
-    WHERE steps.status = 'running'
+        retry_at = excluded.retry_at, finished_at = excluded.finished_at, wait = excluded.wait,
+        input = COALESCE(excluded.input, steps.input), changed = excluded.changed
+    WHERE steps.status IN ('running', 'waiting')
     """,
     rows={
         "run_id": "uuid",
@@ -148,6 +152,9 @@ UPSERT_STEPS = Statement(
         "type": "text",
         "status": "text",
         "port": "text",
+        "input": "json",
+        "wait": "json",
+        "changed": "bigint",
         "output": "json",
         "output_artifact": "text",
         "output_bytes": "bigint",
@@ -175,11 +182,18 @@ INSERT_LOGS = Statement(
         "at": "timestamptz",
     },
 )
-# End, park or give back runs: they leave this worker in the transaction of their last checkpoint.
+# End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
+# stays paused unless it was resumed meanwhile; one that would wait although one of its waits has just ended is due at once.
 LEAVE = Statement(
     """
-    UPDATE runs SET status = v.status, output = v.output, output_artifact = v.output_artifact,
-                    output_bytes = v.output_bytes, error = v.error, waiting_for = v.waiting_for, wake_at = v.wake_at, finished_at = v.finished_at, worker_id = NULL
+    UPDATE runs SET status = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN 'paused'
+                                  WHEN v.status = 'released' OR (v.status = 'waiting' AND runs.signalled) THEN 'queued'
+                                  ELSE v.status END,
+                    wake_at = CASE WHEN (v.status = 'released' AND runs.status <> 'paused')
+                                     OR (v.status = 'waiting' AND runs.signalled) THEN runs.created_at
+                                   ELSE v.wake_at END,
+                    output = v.output, output_artifact = v.output_artifact, output_bytes = v.output_bytes, error = v.error,
+                    waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false
     FROM {rows} WHERE runs.id = v.id
     """,
     rows={
@@ -235,7 +249,8 @@ DELETE_DEAD_WORKERS = Statement(
 )
 RELEASE_ORPHANS = Statement(
     """
-    UPDATE runs SET status = 'queued', worker_id = NULL, wake_at = :again
+    UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
+                    wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
     WHERE id IN (SELECT id FROM runs WHERE worker_id IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = runs.worker_id)
                  LIMIT :batch {skip_locked})
@@ -247,7 +262,8 @@ RELEASE_ORPHANS = Statement(
 # Give back what is this worker's by the database but not in its hands: a claim was committed, its answer lost.
 RELEASE_STRAYS = Statement(
     """
-    UPDATE runs SET status = 'queued', worker_id = NULL, wake_at = :again
+    UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
+                    wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
     WHERE worker_id = :worker_id AND id NOT IN (SELECT id FROM {rows}) RETURNING id
     """,
     rows={"id": "uuid"},
@@ -267,9 +283,11 @@ def database_now(connection: Connection) -> datetime:
     return now
 
 
-def fence(connection: Connection, worker_id: str, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the ids of the runs in `rows` (id, epoch) that the worker still holds."""
-    return {row.id for row in FENCE.run(connection, rows, worker_id=worker_id)}
+def fence(
+    connection: Connection, worker_id: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, RunStatus]:
+    """Return the runs in `rows` (id, epoch) that the worker still holds, and whether each is running or paused."""
+    return {row.id: row.status for row in FENCE.run(connection, rows, worker_id=worker_id)}
 
 
 def claim(

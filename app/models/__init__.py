@@ -2,16 +2,31 @@
 
 from sqlmodel import SQLModel
 
+from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approver
+from app.models.event import Event
+from app.models.evidence import Evidence
+from app.models.hook_call import HookCall
 from app.models.run import Run, RunLog, StepAttempt
+from app.models.schedule import Schedule
 from app.models.user import User
+from app.models.wait import Wait
 from app.models.worker import Worker
 from app.models.workflow import Workflow, WorkflowVersion
 
 __all__ = [
+    "Approval",
+    "ApprovalDecision",
+    "ApprovalLink",
+    "Approver",
+    "Event",
+    "Evidence",
+    "HookCall",
     "Run",
     "RunLog",
+    "Schedule",
     "StepAttempt",
     "User",
+    "Wait",
     "Worker",
     "Workflow",
     "WorkflowVersion",

@@ -16,6 +16,11 @@ from app.db.types import Id, Json, Status, UtcDateTime, one_of
 _UNCLAIMED = text("worker_id IS NULL AND wake_at IS NOT NULL")
 _CLAIMED = text("worker_id IS NOT NULL")
 _KEYED = text("idempotency_key IS NOT NULL")
+_KEY_EXPIRES = text("key_expires_at IS NOT NULL")
+_HASHED = text("input_hash IS NOT NULL")
+_SIGNALLED = text("signalled")
+_HOOKED = text("hooks IS NOT NULL AND finished_at IS NOT NULL")
+_HAS_PARENT = text("parent_run_id IS NOT NULL")
 
 
 class Run(SQLModel, table=True):
@@ -23,7 +28,9 @@ class Run(SQLModel, table=True):
 
     `worker_id` and `epoch` fence every write of its progress. `wake_at` is when a sweep may hand it to a worker: for a
     queued run the moment from which its hint counts as lost, for a waiting one the end of its wait. A large output lies in
-    the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size.
+    the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size. `signalled` asks
+    the worker that holds it to look again: a wait has ended. `control` tells the last pause, resume, cancel or retry: by
+    whom, when and why. `hooks` are still to be called once it has ended; null when there are none (left).
     """
 
     __tablename__ = "runs"
@@ -41,6 +48,27 @@ class Run(SQLModel, table=True):
             unique=True,
             postgresql_where=_KEYED,
             sqlite_where=_KEYED,
+        ),
+        Index(
+            "runs_key_expiry",
+            "key_expires_at",
+            postgresql_where=_KEY_EXPIRES,
+            sqlite_where=_KEY_EXPIRES,
+        ),
+        Index(
+            "runs_by_input",
+            "workflow_id",
+            "input_hash",
+            postgresql_where=_HASHED,
+            sqlite_where=_HASHED,
+        ),
+        Index("runs_signalled", "worker_id", postgresql_where=_SIGNALLED, sqlite_where=_SIGNALLED),
+        Index("runs_hooked", "finished_at", postgresql_where=_HOOKED, sqlite_where=_HOOKED),
+        Index(
+            "runs_by_parent",
+            "parent_run_id",
+            postgresql_where=_HAS_PARENT,
+            sqlite_where=_HAS_PARENT,
         ),
     )
 
@@ -64,12 +92,25 @@ class Run(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    signalled: bool = False
+    depth: int = 0
+    parent_run_id: str | None = Field(default=None, sa_type=Id)
+    parent_path: str | None = Field(default=None, max_length=500)
+    replay_of: str | None = Field(default=None, sa_type=Id)
+    key_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    input_hash: str | None = Field(default=None, max_length=64)
+    context: Any = Field(default=None, sa_type=Json, nullable=True)
+    response: Any = Field(default=None, sa_type=Json, nullable=True)
+    control: Any = Field(default=None, sa_type=Json, nullable=True)
+    hooks: Any = Field(default=None, sa_type=Json, nullable=True)
 
 
 class StepAttempt(SQLModel, table=True):
     """One try at one step of one run, recorded before it starts. `seq` is its place in the order of starts.
 
-    A large output lies in the artifact store, as a run's does.
+    A large output lies in the artifact store, as a run's does. `input` is the config after its expressions; `wait` what a
+    waiting step waits for. `changed` numbers the run's commits: it grows with every write. A `superseded` attempt is
+    history: the step was retried by a person, and the run goes on without what came of it.
     """
 
     __tablename__ = "steps"
@@ -82,6 +123,10 @@ class StepAttempt(SQLModel, table=True):
     type: str = Field(max_length=100)
     status: AttemptStatus = Field(sa_type=Status(AttemptStatus))
     port: str | None = Field(default=None, max_length=100)
+    input: Any = Field(default=None, sa_type=Json, nullable=True)
+    wait: Any = Field(default=None, sa_type=Json, nullable=True)
+    changed: int = Field(default=0, sa_type=BigInteger)
+    superseded: bool = False
     output: Any = Field(default=None, sa_type=Json, nullable=True)
     output_artifact: str | None = Field(default=None, max_length=64)
     output_bytes: int | None = Field(default=None, sa_type=BigInteger)

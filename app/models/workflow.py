@@ -3,20 +3,32 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from app.core.statuses import WebhookAuth
 from app.db.types import Id, Json, Status, UtcDateTime, one_of
 
+_ON_EVENT = text("event_type IS NOT NULL AND deleted_at IS NULL")
+
 
 class Workflow(SQLModel, table=True):
-    """A named thing that a user owns. `revision` grows with every change and is its ETag; `deleted_at` hides it."""
+    """A named thing that a user owns. `revision` grows with every change and is its ETag; `deleted_at` hides it.
+
+    An event of `event_type` that passes `event_filter` starts it. `on_success` and `on_failure` are called at a run's end.
+    """
 
     __tablename__ = "workflows"
     __table_args__ = (
         CheckConstraint(one_of("webhook_auth", WebhookAuth), name="workflows_webhook_auth"),
         Index("workflows_by_owner", "owner_id", "id"),
+        Index(
+            "workflows_by_event",
+            "owner_id",
+            "event_type",
+            postgresql_where=_ON_EVENT,
+            sqlite_where=_ON_EVENT,
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Id)
@@ -29,6 +41,13 @@ class Workflow(SQLModel, table=True):
     webhook_auth: WebhookAuth = Field(sa_type=Status(WebhookAuth))
     webhook_serial: int = 1
     dedupe_key: str | None = Field(default=None)
+    dedupe_by_input: bool = False
+    dedupe_ttl_seconds: int | None = None
+    event_type: str | None = Field(default=None, max_length=200)
+    event_filter: str | None = None
+    context_required: Any = Field(default=None, sa_type=Json, nullable=True)
+    on_success: Any = Field(default=None, sa_type=Json, nullable=True)
+    on_failure: Any = Field(default=None, sa_type=Json, nullable=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,7 +1,7 @@
 """How an attempt ended, read from what the node answered or raised."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,9 +9,11 @@ from pydantic import TypeAdapter
 
 from app.core.errors import AutomateError
 from app.core.logging import get_logger
+from app.core.statuses import WaitKind
 from app.engine.attempt.context import AttemptContext, cut, encode, storable
-from app.engine.planning.transitions import Failed, Succeeded
-from app.engine.sdk import Done, Fail, Retry
+from app.engine.planning.record import Waiting
+from app.engine.planning.transitions import Failed, Succeeded, Suspended, resolution_of
+from app.engine.sdk import Done, Fail, Retry, Suspend
 
 OUT_OF_MEMORY = "out_of_memory"
 log = get_logger(__name__)
@@ -50,13 +52,44 @@ def failure(error: BaseException, context: AttemptContext) -> Failed:
 
 def normalise(
     answer: Any, ports: Sequence[str], adapter: TypeAdapter[Any], max_output_bytes: int
-) -> Succeeded:
+) -> Succeeded | Suspended:
     """Return a node's answer as it is stored.
 
     Raises:
         Refused: the port is none of the step's, or the output is no JSON or too large.
     """
-    done = answer if isinstance(answer, Done) else Done(answer)
+    if isinstance(answer, Suspend):
+        return _suspended(answer, ports, adapter, max_output_bytes)
+    return _succeeded(
+        answer if isinstance(answer, Done) else Done(answer), ports, adapter, max_output_bytes
+    )
+
+
+def _suspended(
+    answer: Suspend, ports: Sequence[str], adapter: TypeAdapter[Any], max_output_bytes: int
+) -> Suspended:
+    match answer.on_due:
+        case Fail() as fail:
+            due: Succeeded | Failed = Failed(cut(fail.code), cut(fail.message), data=fail.data)
+        case done:
+            due = _succeeded(done, ports, adapter, max_output_bytes)
+    wait = Waiting(WaitKind(answer.kind), answer.until, _plain(answer.shown))
+    return Suspended(wait, resolution_of(due), _plain(answer.data))
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a node says of its wait as plain JSON."""
+    try:
+        plain: dict[str, Any] = orjson.loads(encode(dict(data)))
+    except (ValueError, TypeError, RecursionError) as error:
+        message = cut(f"What the node waits for cannot be stored as JSON: {error}")
+        raise Refused(Failed("invalid_output", message, again=False)) from None
+    return plain
+
+
+def _succeeded(
+    done: Done, ports: Sequence[str], adapter: TypeAdapter[Any], max_output_bytes: int
+) -> Succeeded:
     if done.port is not None and done.port not in ports:
         names = ", ".join(ports)
         raise Refused(

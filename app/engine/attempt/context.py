@@ -4,16 +4,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import orjson
 from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
-from app.engine.sdk import LogLevel
+from app.engine.sdk import Fail, LogLevel
 
+CommandKind = Literal["evidence", "event", "run", "response"]
 MAX_LOG_LINES = 1_000
+MAX_COMMANDS = 100
+"""Of one attempt."""
+MAX_COMMAND_BYTES = 1024 * 1024
+"""Of one attempt, all of them together, as JSON."""
 MAX_MESSAGE_CHARACTERS = 2_000
 _NUL = b"\\u0000"
 MAX_DATA_BYTES = 16 * 1024
@@ -29,6 +34,17 @@ class LogLine:
     data: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a node asks the engine to do. It takes effect in the commit of the attempt's result, or not at all.
+
+    `data` is JSON; `app.engine.commands` says what each kind holds.
+    """
+
+    kind: CommandKind
+    data: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class AttemptContext:
     """What a node gets from the engine for one attempt (`app.engine.sdk.Context`)."""
@@ -40,6 +56,10 @@ class AttemptContext:
     clock: Clock
     upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    ordered_bytes: int = 0
+    input: Any = None
+    """The config after its expressions, as it is kept in the history."""
 
     @property
     def idempotency_key(self) -> str:
@@ -54,6 +74,22 @@ class AttemptContext:
         """Add a line to the run's log; beyond the limit, lines are dropped."""
         if len(self.lines) < MAX_LOG_LINES:
             self.keep(LogLine(self.clock.now(), level, cut(str(message)), storable(data)))
+
+    def order(self, kind: CommandKind, data: Mapping[str, Any]) -> None:
+        """Ask the engine for something.
+
+        Raises:
+            Fail: the node asks for too much.
+        """
+        encoded = encode(data)
+        self.ordered_bytes += len(encoded)
+        if len(self.commands) >= MAX_COMMANDS or self.ordered_bytes > MAX_COMMAND_BYTES:
+            raise Fail(
+                f"A step may attach, emit and start {MAX_COMMANDS} things at most, of {MAX_COMMAND_BYTES // 1024} KiB in "
+                "all: use more steps, or references to where the data is.",
+                code="too_many_commands",
+            )
+        self.commands.append(Command(kind, orjson.loads(encoded)))
 
     def keep(self, line: LogLine) -> None:
         """Take in a line."""
@@ -75,6 +111,14 @@ def storable(data: Any) -> Any:
     except (ValueError, TypeError, RecursionError):
         return "(data that cannot be stored as JSON)"
     return orjson.loads(encoded) if len(encoded) <= MAX_DATA_BYTES else "(data larger than 16 KiB)"
+
+
+def kept_input(config: Mapping[str, Any]) -> Any:
+    """Return a rendered config (plain JSON) as the history keeps it: a copy, or a note that it is too large."""
+    encoded = orjson.dumps(config)
+    if len(encoded) > MAX_DATA_BYTES or _NUL in encoded:
+        return "(a config larger than 16 KiB, or with NUL characters)"
+    return orjson.loads(encoded)
 
 
 def encode(value: Any) -> bytes:

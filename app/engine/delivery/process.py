@@ -4,7 +4,9 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -19,12 +21,15 @@ from app.engine.artifacts.address import open_artifacts
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
-from app.engine.duties.loop import DutyLoop
+from app.engine.duties.loop import Duty, DutyLoop
 from app.engine.duties.reaper import Reaper
 from app.engine.duties.renew_lease import RenewLease
+from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
+from app.engine.duties.timers import Timers
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.followups import Followups
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
@@ -40,6 +45,7 @@ REAPS_PER_LEASE = 3
 CLAIM_PAUSE_SECONDS = 0.5
 POOL_SIZE = 8
 log = get_logger(__name__)
+T = TypeVar("T")
 
 
 class WorkerProcess:
@@ -57,8 +63,9 @@ class WorkerProcess:
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis)
+        self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
-        self._journal = Journal(self._engine, lambda: self._lease.worker_id)
+        self._journal = Journal(self._engine, lambda: self._lease.worker_id, self._follow_up)
         catalogue = load_catalogue(settings.plugins_dir)
         self._http = build_client(build_policy(settings.egress_allow))
         self._children = ChildPool(settings)
@@ -68,7 +75,7 @@ class WorkerProcess:
         self._orchestrator = Orchestrator(
             Workshop(
                 catalogue=catalogue,
-                claims=Claims(self._engine, catalogue, self._clock, outputs),
+                claims=Claims(self._engine, catalogue, self._clock, outputs, self._follow_up),
                 journal=self._journal,
                 lease=self._lease,
                 slots=self._slots,
@@ -135,6 +142,7 @@ class WorkerProcess:
         await asyncio.to_thread(self._renewing.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
+        await asyncio.to_thread(self._followers.shutdown)
         await self._http.aclose()
         self._artifacts.close()
         await asyncio.to_thread(self._end_lease)
@@ -153,8 +161,19 @@ class WorkerProcess:
 
         return RenewLease(self._lease, lease_seconds, drop_all)
 
-    def _make_searches(self, lease_seconds: float) -> tuple[Reaper, Sweep]:
+    def _make_searches(self, lease_seconds: float) -> tuple[Duty, ...]:
+        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
+            return lambda told: self._call_on_loop(tell, told)
+
         return (
+            Timers(self._engine, self._clock, self._hand_on),
+            Signals(
+                self._engine,
+                lambda: self._lease.worker_id,
+                self._orchestrator.held,
+                on_loop(self._orchestrator.deliver),
+                on_loop(self._orchestrator.drop),
+            ),
             Reaper(
                 self._engine,
                 self._clock,
@@ -165,6 +184,14 @@ class WorkerProcess:
             ),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
         )
+
+    def _call_on_loop(self, tell: Callable[[T], None], told: T) -> None:
+        self._loop.call_soon_threadsafe(tell, told)
+
+    def _follow_up(self, followups: Followups) -> None:
+        """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""
+        if followups.new_runs:
+            self._followers.submit(self._hand_on, followups.new_runs)
 
     def _take_hint(self, run_ids: Sequence[str]) -> int:
         """Advance the runs of a hint once the database answers; when the process stops, they go back to the queue."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.core.logging import get_logger
 from app.engine.attempt.answers import OUT_OF_MEMORY, Refused
-from app.engine.attempt.context import AttemptContext, LogLine
+from app.engine.attempt.context import MAX_COMMAND_BYTES, AttemptContext, Command, LogLine
 from app.engine.isolation.messages import Hello, Request, packed, receive, unpack_outcome
 from app.engine.planning.transitions import Failed, Outcome
 
@@ -23,7 +23,7 @@ STDERR = 2
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
 MAX_ATTEMPTS = 100
-MAX_OVERHEAD_BYTES = 64 * 1024
+MAX_OVERHEAD_BYTES = 64 * 1024 + MAX_COMMAND_BYTES
 """What a message may hold beside a step's output."""
 ENVIRONMENT = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE",
@@ -114,6 +114,7 @@ class Child:
             while "log" in (reply := await receive(self._reader, self._max_bytes)):
                 _relay(reply["log"], context)
             outcome = unpack_outcome(reply["outcome"])
+            context.commands += [Command(**command) for command in reply.get("commands", ())]
         except (EOFError, OSError):
             return await self._crashed()
         except (ValueError, TypeError, KeyError):

@@ -1,7 +1,7 @@
 """What worker and child say to each other: JSON, each message after its length. Never pickle.
 
 The worker sends one `Hello`, then `Request`s. The child answers the Hello with `{"ready": true}` or `{"error": …}`, and
-each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "spent": …}`.
+each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "commands": […], "spent": …}`.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import orjson
 
-from app.engine.planning.transitions import Failed, Outcome, Succeeded
+from app.engine.planning.record import read_wait
+from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended
 
 LENGTH = struct.Struct("!I")
 
@@ -96,11 +97,23 @@ async def receive(reader: asyncio.StreamReader, max_bytes: int) -> Any:
 
 def pack_outcome(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as JSON."""
-    return {"succeeded" if isinstance(outcome, Succeeded) else "failed": asdict(outcome)}
+    match outcome:
+        case Succeeded():
+            return {"succeeded": asdict(outcome)}
+        case Failed():
+            return {"failed": asdict(outcome)}
+        case Suspended(wait, on_due, data):
+            return {"suspended": {"wait": wait.stored, "on_due": on_due, "data": data}}
 
 
 def unpack_outcome(message: Mapping[str, Any]) -> Outcome:
     """Return the outcome that a child sent."""
     if "failed" in message:
         return Failed(**message["failed"])
-    return Succeeded(**message["succeeded"])
+    suspended = message.get("suspended")
+    if suspended is None:
+        return Succeeded(**message["succeeded"])
+    wait = read_wait(suspended["wait"])
+    if wait is None:
+        raise ValueError("a wait for nothing")
+    return Suspended(wait, suspended["on_due"], suspended["data"])

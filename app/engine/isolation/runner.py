@@ -89,7 +89,13 @@ class Runner:
         )
         outcome = self._outcome(request, context)
         context.channel = None  # what a straggler logs would land in the next attempt's log
-        return packed({"outcome": pack_outcome(outcome), "spent": self._left_something()})
+        return packed(
+            {
+                "outcome": pack_outcome(outcome),
+                "commands": context.commands,
+                "spent": self._left_something(),
+            }
+        )
 
     def _outcome(self, request: Request, context: RelayedContext) -> Outcome:
         try:

@@ -5,7 +5,6 @@ adopted before anything new begins. Each settled step touches its own edges only
 long the run is.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,22 +12,21 @@ from typing import Any
 
 from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.language.plan import ANY_PORT, Edge, Plan, Step
+from app.engine.language.plan import ANY_PORT, Plan, Step
 from app.engine.planning.conditions import holds
-from app.engine.planning.decision import Decision, End, Wait
+from app.engine.planning.decision import RETRY, Decision, End, Wait
 from app.engine.planning.frame import Frame
-from app.engine.planning.loops import LoopState, iterations_begun
-from app.engine.planning.record import Record, StepState, rfc3339
-from app.engine.planning.transitions import Failed, begin, cancel, fail, skip, succeed
+from app.engine.planning.progress import Progress
+from app.engine.planning.record import GOING_ON, Record, StepState
+from app.engine.planning.transitions import Failed, begin, cancel, fail, skip
 
 MAX_PARALLEL_ATTEMPTS = 64
-MAX_VISITS = 1_000
 MAX_STEP_INSTANCES = 20_000
 """Of one run, all iterations counted: what a worker can hold, and look through in one go."""
 
 
-class Board:
-    """Where a run stands. `facts` are the names that expressions see besides the steps."""
+class Board(Progress):
+    """Where a run stands, and what happens next. `facts` are the names that expressions see besides the steps."""
 
     def __init__(
         self,
@@ -36,30 +34,16 @@ class Board:
         facts: Mapping[str, Any],
         started_at: datetime,
         recorded: Record | None = None,
+        superseded: Mapping[str, int] | None = None,
     ) -> None:
-        self.record: dict[str, StepState] = {}
+        """Stand where the record stands. `superseded` counts attempts at steps that are only history by now."""
+        super().__init__(plan, facts, started_at, recorded or {})
         self.running: dict[str, None] = {}
         """Paths of the attempts that run, in the order in which they started."""
         seconds = plan.timeout_seconds
         self.deadline = None if seconds is None else started_at + timedelta(seconds=seconds)
-        self._plan = plan
-        self._facts = facts
-        self._recorded = dict(recorded or {})
-        self._root = Frame(plan)
-        self._places: dict[str, tuple[Frame, Step]] = {}
-        self._known: deque[tuple[Frame, str, str]] = deque()
-        """Decided steps that are recorded: (level, step, path)."""
-        self._decided: deque[tuple[Frame, str, str, bool]] = deque()
-        """Decided steps that are not: (level, step, path, whether it is to start)."""
-        self._over: deque[Frame] = deque()
-        """Iterations in which nothing more happens, to be closed."""
-        self._retrying: dict[str, datetime] = {}
-        self._loops: dict[str, LoopState] = {}
-        self._changes: dict[tuple[str, int], StepState] = {}
+        self._superseded = superseded or {}
         self._started: list[StepState] = []
-        self._now = started_at
-        self._next_seq = len(self._recorded)
-        self._begun = iterations_begun(self._recorded)
         self._enter(self._root)
         while self._known:
             self._adopt(*self._known.popleft())
@@ -91,10 +75,17 @@ class Board:
             self._go_on()
         if self._root.over:
             return self._end(self._outcome())
-        waits = tuple(
-            Wait(path, "retry", until) for path, until in self._retrying.items() if until > now
-        )
-        return Decision(tuple(self._changes.values()), tuple(self._started), waits)
+        return Decision(tuple(self._changes.values()), tuple(self._started), self._waits())
+
+    def _waits(self) -> tuple[Wait, ...]:
+        retries = [
+            Wait(path, RETRY, until) for path, until in self._retrying.items() if until > self._now
+        ]
+        waits = [
+            Wait(path, wait.kind.value, wait.until, wait.shown)
+            for path, wait in self._waiting.items()
+        ]
+        return (*retries, *waits)
 
     def _go_on(self) -> None:
         """Begin what can begin, until nothing more follows from it."""
@@ -141,21 +132,18 @@ class Board:
             frame.active += 1
             if state.retry_at is not None:
                 self._retrying[path] = state.retry_at
+            elif state.wait is not None:
+                self._waiting[path] = state.wait
             elif step.loop is not None:
                 self._open(frame, step, state)
             else:
                 self.running[path] = None
         self._notice(frame)
 
-    def _notice(self, frame: Frame) -> None:
-        """Take note of a level where nothing new is to start, or nothing more happens."""
-        if frame.halted:
-            self._give_up_retries()
-        if frame.over and frame.loop is not None:
-            self._over.append(frame)
-
     def _begin(self, frame: Frame, step: Step, path: str) -> None:
         state = begin(path, step.type, self._seq(), self._now, None)
+        if path in self._superseded:
+            state = replace(state, attempt=1 + self._superseded[path])
         try:
             self._require_room()
             passes = step.when is None or holds(step.when, self._scope(frame, self._now), "when")
@@ -180,10 +168,6 @@ class Board:
                 "loop over less, or start a workflow per part."
             )
 
-    def _seq(self) -> int:
-        self._next_seq += 1
-        return self._next_seq - 1
-
     def _run(self, state: StepState) -> None:
         self.running[state.path] = None
         self._started.append(state)
@@ -199,137 +183,19 @@ class Board:
             self._run(state)
 
     def _take(self, state: StepState) -> None:
-        """Take over the end of an attempt."""
+        """Take over the end of an attempt, or of a wait."""
         frame, step = self._places[state.path]
         self.running.pop(state.path, None)
+        self._waiting.pop(state.path, None)
         self._put(state)
         if state.retry_at is not None:
             self._retrying[state.path] = state.retry_at
+        elif state.status is AttemptStatus.WAITING and state.wait is not None:
+            self._waiting[state.path] = state.wait
         else:
             frame.active -= 1
             self._settle(frame, step, state)
         self._notice(frame)
-
-    def _put(self, state: StepState, settle: Frame | None = None) -> None:
-        self.record[state.path] = state
-        self._changes[state.path, state.attempt] = state
-        if settle is not None:
-            self._settle(settle, self._places[state.path][1], state)
-
-    def _settle(self, frame: Frame, step: Step, state: StepState) -> None:
-        if frame.path(step.id) != state.path:
-            return  # of an iteration that the cycle has left behind
-        scope_at = state.finished_at or self._now
-
-        def edge_holds(edge: Edge) -> bool:
-            return edge.condition is None or holds(
-                edge.condition, self._scope(frame, scope_at), "condition"
-            )
-
-        try:
-            for name, starts in frame.settle(step.id, state, edge_holds):
-                self._queue(frame, name, starts)
-                self._count_visits(frame, name)
-        except AutomateError as error:
-            frame.failure = replace(state, error={"code": error.code, "message": error.detail})
-
-    def _count_visits(self, frame: Frame, name: str) -> None:
-        if frame.cycles is not None and frame.cycles.visits[name] >= MAX_VISITS:
-            error = {
-                "code": "visit_limit",
-                "message": f"The cycle came back to {name!r} more than {MAX_VISITS} times: check the conditions of its edges.",
-            }
-            frame.failure = StepState(frame.path(name), "", AttemptStatus.FAILED, 0, 0, error=error)
-
-    def _give_up_retries(self) -> None:
-        """Where nothing new starts, no next attempts start either."""
-        for path in [path for path in self._retrying if self._places[path][0].halted]:
-            del self._retrying[path]
-            frame = self._places[path][0]
-            frame.active -= 1
-            if frame.over and frame.loop is not None:
-                self._over.append(frame)
-
-    def _enter(self, frame: Frame) -> None:
-        for name in frame.plan.entries:
-            frame.decided.add(name)
-            self._queue(frame, name, starts=True)
-
-    def _queue(self, frame: Frame, name: str, starts: bool) -> None:
-        frame.queued += 1
-        path = frame.path(name)
-        if path in self._recorded:
-            self._known.append((frame, name, path))
-        else:
-            self._decided.append((frame, name, path, starts))
-
-    def _open(self, frame: Frame, step: Step, state: StepState) -> LoopState:
-        """Open a loop, and those of its iterations that are recorded."""
-        assert step.loop is not None  # noqa: S101 - for the type checker; the callers have looked
-        loop = self._loops[state.path] = LoopState(step.loop, state.path, frame)
-        try:
-            loop.take_items(self._scope(frame, state.started_at or self._now))
-        except AutomateError as error:
-            loop.fail(error)
-        for _ in range(self._begun.get(state.path, 0)):
-            self._enter(loop.next_frame())
-        return loop
-
-    def _iterate(self, loop: LoopState) -> None:
-        """Begin as many iterations as may be open; end the loop when there is nothing more."""
-        while loop.wants_more and self._may_begin(loop):
-            self._enter(loop.next_frame())
-        if loop.over:
-            self._finish(loop)
-
-    def _finish(self, loop: LoopState) -> None:
-        frame, state = loop.outer, self.record[loop.path]
-        del self._loops[loop.path]
-        if loop.failure is not None:
-            state = fail(state, loop.failure, self._now)
-        elif frame.halted:
-            state = cancel(state, self._now)
-        else:
-            state = succeed(state, loop.output, self._now)
-        frame.active -= 1
-        self._put(state, settle=frame)
-        self._notice(frame)
-
-    def _may_begin(self, loop: LoopState) -> bool:
-        """Ask a loop's condition."""
-        condition = loop.loop.condition
-        if condition is None:
-            return True
-        scope = self._scope(loop.latest or loop.outer, self._now) | dict(loop.local())
-        try:
-            loop.stopped = not holds(condition, scope, "condition")
-            if not loop.stopped:
-                loop.require_one_more()
-        except AutomateError as error:
-            loop.fail(error)
-        return loop.wants_more
-
-    def _close_iterations(self) -> None:
-        while self._over:
-            frame = self._over.popleft()
-            loop = frame.loop
-            if loop is not None and loop.close(frame):
-                self._ask_to_stop(loop, frame)
-                self._iterate(loop)
-
-    def _ask_to_stop(self, loop: LoopState, frame: Frame) -> None:
-        stop_when = loop.loop.stop_when
-        if stop_when is not None and not frame.halted_around:
-            scope = self._scope(frame, self._now) | {"output": loop.results[loop.index(frame)]}
-            try:
-                loop.stopped = holds(stop_when, scope, "stop_when") or loop.stopped
-            except AutomateError as error:
-                loop.fail(error)
-        if loop.failure is not None:
-            self._give_up_retries()
-
-    def _scope(self, frame: Frame, now: datetime) -> dict[str, Any]:
-        return {**self._facts, **frame.scope(), "now": rfc3339(now)}
 
     def _outcome(self) -> End:
         failure = self._root.failure
@@ -339,7 +205,7 @@ class Board:
 
     def _end(self, end: End) -> Decision:
         for state in list(self.record.values()):
-            if state.status is AttemptStatus.RUNNING:
+            if state.status in GOING_ON:
                 self._put(cancel(state, self._now))
         return Decision(tuple(self._changes.values()), end=end)
 

@@ -1,21 +1,24 @@
 """What the board decides: the shapes of its answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from app.core.statuses import RunStatus
 from app.engine.planning.record import StepState
 
+RETRY = "retry"
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A step that is parked until a time."""
+    """A step that is parked: until a time (`kind` is `retry` for its next attempt), or for something to happen."""
 
     path: str
     kind: str
-    until: datetime
+    until: datetime | None
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,39 @@
 """What is recorded of a run: one state per step instance, told from its attempts."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app.core.statuses import AttemptStatus
+from app.core.statuses import AttemptStatus, WaitKind
 
 WORKER_LOST = "worker_lost"
+GOING_ON = frozenset({AttemptStatus.RUNNING, AttemptStatus.WAITING})
 ENDED_IN_FAILURE = frozenset({AttemptStatus.FAILED, AttemptStatus.TIMED_OUT, AttemptStatus.LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a suspended step waits for: `kind`, until when at most, and what is shown of it in `waiting_for`."""
+
+    kind: WaitKind
+    until: datetime | None = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        until = {} if self.until is None else {"until": rfc3339(self.until)}
+        return {"kind": self.kind.value, **until, **self.shown}
+
+
+def read_wait(stored: Mapping[str, Any] | None) -> Waiting | None:
+    """Return what was stored."""
+    if stored is None:
+        return None
+    until = stored.get("until")
+    shown = {name: value for name, value in stored.items() if name not in {"kind", "until"}}
+    return Waiting(WaitKind(stored["kind"]), until and datetime.fromisoformat(until), shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +41,8 @@ class StepState:
     """The latest attempt at a step, and how many went wrong before.
 
     `retry_at` is when the next attempt is due; a failed attempt without it has failed the step. `output` holds the JSON
-    value; `failures` counts attempts of the retry policy, `lost` those whose worker died.
+    value; `wait` what it waits for, or has waited for; `failures` counts attempts of the retry policy, `lost` those whose
+    worker died.
     """
 
     path: str
@@ -32,11 +58,16 @@ class StepState:
     finished_at: datetime | None = None
     failures: int = 0
     lost: int = 0
+    wait: Waiting | None = None
 
     @property
     def settled(self) -> bool:
         """Tell whether nothing more will happen to this step."""
-        return self.status is not AttemptStatus.RUNNING and self.retry_at is None
+        return self.status not in GOING_ON and self.retry_at is None
+
+    def lost_at(self, now: datetime) -> bool:
+        """Tell whether its worker was found dead at this time."""
+        return self.status is AttemptStatus.LOST and self.finished_at == now
 
     @property
     def failed(self) -> bool:
@@ -63,21 +94,7 @@ def counted(state: StepState, before: StepState | None) -> StepState:
         lost += int((state.error or {}).get("code") == WORKER_LOST)
     elif state.status in ENDED_IN_FAILURE:
         failures += 1
-    return StepState(
-        state.path,
-        state.type,
-        state.status,
-        state.attempt,
-        state.seq,
-        state.port,
-        state.output,
-        state.error,
-        state.retry_at,
-        state.started_at,
-        state.finished_at,
-        failures,
-        lost,
-    )
+    return replace(state, failures=failures, lost=lost)
 
 
 def rfc3339(time: datetime) -> str:

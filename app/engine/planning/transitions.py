@@ -1,19 +1,22 @@
 """How a step's state changes: begun, skipped, settled by an outcome, lost with its worker, cancelled with its run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from app.core.statuses import AttemptStatus
 from app.engine.language.plan import RetryPolicy
-from app.engine.planning.record import WORKER_LOST, StepState
+from app.engine.planning.record import WORKER_LOST, StepState, Waiting
 
 MAX_LOST_ATTEMPTS = 3
 MAIN_PORT = "out"
 SUSPECTS_APART_SECONDS = 10.0
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 """The longest that a node, or the server it called, can put off the next attempt."""
+
+Resolution = Mapping[str, Any]
+"""How a wait has ended, as JSON: `{"output", "port"}`, or `{"error": {"code", "message", "data"?}, "again"?}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,44 @@ class Failed:
         return stored if self.data is None else {**stored, "data": self.data}
 
 
-Outcome = Succeeded | Failed
-OnLost = Literal["retry", "fail"]
-"""What becomes of a step whose attempt was cut off: its node type says whether the effect may be repeated."""
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The node waits. Whatever ends the wait brings a resolution; at `wait.until` that is `on_due`.
+
+    `data` is what the part of the engine that ends it needs.
+    """
+
+    wait: Waiting
+    on_due: Resolution
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Succeeded | Failed | Suspended
+OnLost = Literal["retry", "fail", "ask"]
+"""What becomes of a step whose attempt was cut off: its node type says whether the effect may be repeated. `ask`: the run
+pauses, and a person decides by resuming it (the step is tried again) or cancelling it."""
+
+
+def resolution_of(ended: Succeeded | Failed) -> dict[str, Any]:
+    """Return the end of a wait as the JSON that `outcome_of` reads."""
+    match ended:
+        case Succeeded():
+            return {"output": ended.output, "port": ended.port}
+        case Failed():
+            return {"error": ended.error, "again": ended.again}
+
+
+def outcome_of(resolution: Resolution) -> Succeeded | Failed:
+    """Return what becomes of a step whose wait has ended so."""
+    error = resolution.get("error")
+    if error is None:
+        return Succeeded(resolution.get("output"), resolution.get("port", MAIN_PORT))
+    return Failed(
+        error["code"],
+        error["message"],
+        again=bool(resolution.get("again", False)),
+        data=error.get("data"),
+    )
 
 
 def begin(
@@ -80,7 +118,9 @@ def settle(
     now: datetime,
     random: Callable[[], float],
 ) -> StepState:
-    """Return the state after an attempt ended: done, to be tried again at `retry_at`, or failed for good."""
+    """Return the state after an attempt ended: done, waiting, to be tried again at `retry_at`, or failed for good."""
+    if isinstance(outcome, Suspended):
+        return replace(state, status=AttemptStatus.WAITING, wait=outcome.wait)
     if isinstance(outcome, Succeeded):
         return replace(
             state,
@@ -153,7 +193,7 @@ def lose(
         "code": WORKER_LOST,
         "message": "The worker died during this attempt; whether its effect took place is unknown.",
     }
-    again = on_lost == "retry" and lost < MAX_LOST_ATTEMPTS
+    again = on_lost != "fail" and lost < MAX_LOST_ATTEMPTS
     apart = timedelta(seconds=SUSPECTS_APART_SECONDS * random() if lost > 1 else 0)
     return replace(
         state,
@@ -175,7 +215,7 @@ def interrupt(state: StepState, now: datetime, on_lost: OnLost = "retry") -> Ste
         state,
         status=AttemptStatus.LOST,
         error=error,
-        retry_at=now if on_lost == "retry" else None,
+        retry_at=None if on_lost == "fail" else now,
         finished_at=now,
     )
 

@@ -1,0 +1,31 @@
+"""What is to be done once a commit stands. Each is also found by a duty, should this process die in between."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Followups:
+    """`new_runs` are to be handed on; of `ended_runs`, parents may wait; `awaited` events (owner ids) may be here already."""
+
+    new_runs: tuple[str, ...] = ()
+    ended_runs: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
+    """Ids of events that may end waits."""
+
+    def __add__(self, other: "Followups") -> "Followups":
+        """Return both."""
+        return Followups(
+            self.new_runs + other.new_runs,
+            self.ended_runs + other.ended_runs,
+            self.awaited + other.awaited,
+            self.published + other.published,
+        )
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to do."""
+        return bool(self.new_runs or self.ended_runs or self.awaited or self.published)
+
+
+FollowUp = Callable[[Followups], None]

@@ -1,0 +1,1 @@
+"""Steps that wait: how a wait begins, and how it ends."""

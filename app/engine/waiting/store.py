@@ -1,0 +1,115 @@
+"""All SQL of waits. Whoever ends one locks its run first, as a worker's checkpoint does: then nobody waits in a circle."""
+
+from sqlalchemy import Integer, String
+
+from app.core.statuses import RunStatus
+from app.db.statement import Statement
+from app.db.types import Id, Json, Status, UtcDateTime
+
+KEY = {"run_id": "uuid", "path": "text", "attempt": "integer"}
+
+# Begin waits, in the commit that suspends their steps.
+OPEN = Statement(
+    """
+    INSERT INTO waits (run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id,
+                       child_run_id, created_at)
+    SELECT run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id, child_run_id,
+           created_at
+    FROM {rows} WHERE true ON CONFLICT DO NOTHING
+    """,
+    rows={
+        **KEY,
+        "owner_id": "uuid",
+        "kind": "text",
+        "due_at": "timestamptz",
+        "on_due": "json",
+        "data": "json",
+        "event_type": "text",
+        "correlation_id": "text",
+        "child_run_id": "uuid",
+        "created_at": "timestamptz",
+    },
+)
+# Forget waits whose steps are settled.
+CLOSE = Statement(
+    "DELETE FROM waits WHERE (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})",
+    rows=KEY,
+)
+# Forget every wait of runs that are over.
+CLOSE_ALL = Statement(
+    "DELETE FROM waits WHERE run_id IN (SELECT id FROM {rows})", rows={"id": "uuid"}
+)
+# The ends of waits that their runs have not taken over yet.
+LOAD_ENDED = Statement(
+    """
+    SELECT run_id, path, attempt, resolution FROM waits
+    WHERE resolution IS NOT NULL AND run_id IN (SELECT id FROM {rows})
+    """,
+    rows={"id": "uuid"},
+    returns={"run_id": Id(), "path": String(), "attempt": Integer(), "resolution": Json},
+)
+# Hold runs until the commit, in the order of their ids.
+LOCK_RUNS = Statement(
+    "SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) ORDER BY id {for_update}",
+    rows={"id": "uuid"},
+    returns={"id": Id()},
+)
+# End waits, each once.
+RESOLVE = Statement(
+    """
+    UPDATE waits SET resolution = v.resolution FROM {rows}
+    WHERE waits.run_id = v.run_id AND waits.path = v.path AND waits.attempt = v.attempt AND waits.resolution IS NULL
+    RETURNING waits.run_id, waits.path, waits.attempt
+    """,
+    rows={**KEY, "resolution": "json"},
+    returns={"run_id": Id(), "path": String(), "attempt": Integer()},
+)
+# Runs with a wait whose time is up; those that are being written just now come next time.
+LOCK_DUE_RUNS = Statement(
+    """
+    SELECT id FROM runs
+    WHERE id IN (SELECT run_id FROM waits WHERE resolution IS NULL AND due_at <= :now ORDER BY due_at LIMIT :batch)
+    {skip_locked}
+    """,
+    takes={"now": UtcDateTime(), "batch": Integer()},
+    returns={"id": Id()},
+)
+RESOLVE_DUE = Statement(
+    """
+    UPDATE waits SET resolution = on_due
+    WHERE run_id IN (SELECT id FROM {rows}) AND resolution IS NULL AND due_at <= :now RETURNING run_id
+    """,
+    rows={"id": "uuid"},
+    takes={"now": UtcDateTime()},
+    returns={"run_id": Id()},
+)
+# Wake runs of which a wait has ended: a waiting one is queued, one in a worker's hands is signalled. A paused one finds it
+# when it is resumed.
+WAKE = Statement(
+    """
+    UPDATE runs SET status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
+                    waiting_for = CASE status WHEN 'waiting' THEN NULL ELSE waiting_for END,
+                    wake_at = CASE status WHEN 'waiting' THEN :again ELSE wake_at END,
+                    signalled = (worker_id IS NOT NULL)
+    WHERE id IN (SELECT id FROM {rows}) AND status IN ('waiting', 'running')
+    RETURNING id, status
+    """,
+    rows={"id": "uuid"},
+    takes={"again": UtcDateTime()},
+    returns={"id": Id(), "status": Status(RunStatus)},
+)
+# What a worker must look at again, and what it holds no longer although it believes so.
+TAKE_SIGNALS = Statement(
+    "UPDATE runs SET signalled = false WHERE worker_id = :worker_id AND signalled RETURNING id",
+    takes={"worker_id": Id()},
+    returns={"id": Id()},
+)
+FIND_GONE = Statement(
+    """
+    SELECT v.id, v.epoch FROM {rows} LEFT JOIN runs r ON r.id = v.id AND r.worker_id = :worker_id AND r.epoch = v.epoch
+    WHERE r.id IS NULL
+    """,
+    rows={"id": "uuid", "epoch": "integer"},
+    takes={"worker_id": Id()},
+    returns={"id": Id(), "epoch": Integer()},
+)

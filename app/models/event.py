@@ -1,0 +1,47 @@
+"""What has happened elsewhere, told by people's systems."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel
+
+from app.db.types import Id, Json, UtcDateTime
+
+_KEPT = text("consumed_at IS NULL")
+_NAMED = text("event_id IS NOT NULL")
+
+
+class Event(SQLModel, table=True):
+    """An event of one owner. One that no wait has taken is kept until `expires_at`; `event_id` is accepted once."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index(
+            "events_named",
+            "owner_id",
+            "event_id",
+            unique=True,
+            postgresql_where=_NAMED,
+            sqlite_where=_NAMED,
+        ),
+        Index(
+            "events_kept",
+            "owner_id",
+            "type",
+            "correlation_id",
+            postgresql_where=_KEPT,
+            sqlite_where=_KEPT,
+        ),
+        Index("events_expiry", "expires_at"),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Id)
+    owner_id: str = Field(sa_type=Id)
+    event_id: str | None = Field(default=None, max_length=255)
+    type: str = Field(max_length=200)
+    correlation_id: str | None = Field(default=None, max_length=255)
+    payload: Any = Field(default=None, sa_type=Json, nullable=True)
+    received_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    consumed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
