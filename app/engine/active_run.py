@@ -9,6 +9,7 @@ from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.attempt.context import LogLine
 from app.engine.checkpoint import (
+    CHECKPOINTS_PER_EPOCH,
     NO_FACTS,
     RUN,
     Checkpoint,
@@ -35,7 +36,6 @@ from app.engine.planning.transitions import (
     settle,
 )
 
-CHECKPOINTS_PER_EPOCH = 1_000_000
 MAX_RUN_OUTPUT_BYTES = 64 * 1024**2
 """How much the outputs of one run's steps may come to, as JSON: a worker holds hundreds of runs."""
 

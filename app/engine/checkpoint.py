@@ -14,6 +14,7 @@ from app.engine.planning.transitions import Suspended
 
 RUN = ""
 """Stands for the run itself where outputs are named by the path of their step."""
+CHECKPOINTS_PER_EPOCH = 1_000_000
 RELEASED = "released"
 """Stands in a leave for: whatever a person has made of the run meanwhile."""
 ASKS = (

@@ -12,6 +12,7 @@ from app.engine.followups import Followups
 from app.engine.planning.record import StepState
 from app.engine.planning.transitions import Suspended
 from app.engine.waiting import store
+from app.engine.waiting.closing import close_waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def write_waits(connection: Connection, batch: Sequence[Checkpoint]) -> Followup
     opened = [wait for checkpoint in batch for wait in _opened(checkpoint)]
     closed = [row for checkpoint in batch for row in _closed(checkpoint)]
     if closed:
-        store.CLOSE.run(connection, closed)
+        close_waits(connection, closed)
     if not opened:
         return Followups()
     store.OPEN.run(connection, [wait.row() for wait in opened])
