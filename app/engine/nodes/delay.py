@@ -36,7 +36,9 @@ class Config(NodeConfig):
 class Output(NodeOutput):
     """How long it was to wait."""
 
-    waited_seconds: float
+    waited_seconds: float = Field(
+        description="From the start of the step to the time that it waited for."
+    )
 
 
 class Delay(Node[Config, Output]):
