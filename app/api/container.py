@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -18,6 +18,7 @@ from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
 
@@ -35,6 +36,7 @@ class Container:
     triggers: TriggerDesk
     redis: Redis
     artifacts: ArtifactStore
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]

@@ -170,7 +170,7 @@ class Runs:
             query = query.where(tuple_(*_LOG_KEY) > tuple_(*decode_cursor(cursor, _read_log_key)))
         rows = self.session.exec(query.order_by(*_LOG_KEY).limit(limit + 1)).all()
         next_cursor = _log_cursor(rows[limit - 1]) if len(rows) > limit else None
-        return [_log_form(row) for row in rows[:limit]], next_cursor
+        return [log_form_of(row) for row in rows[:limit]], next_cursor
 
 
 def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
@@ -228,7 +228,8 @@ def _step_status(latest: StepAttempt, *, over: bool) -> StepStatus:
     return StepStatus.WAITING if will_be_tried_again else StepStatus.FAILED
 
 
-def _log_form(row: RunLog) -> LogForm:
+def log_form_of(row: RunLog) -> LogForm:
+    """Return a log line."""
     return LogForm.model_validate({**row.model_dump(), "step": row.path})
 
 

@@ -1,0 +1,85 @@
+"""Server-sent events: a feed, read again and again, for as long as the client listens and its token holds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import orjson
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+from app.api.container import Container
+from app.core.errors import AutomateError, NotAuthenticated
+from app.core.security.tokens import TokenClaims
+from app.services.streams import Change, Feed
+from app.services.users import authenticate
+
+POLL_SECONDS: Final = 0.5
+READ_SHARE: Final = 20
+"""A feed that takes long to read is read less often: the database is busy with it for a twentieth of the time at most."""
+KEEP_ALIVE_SECONDS: Final = 15.0
+RECONNECT_MILLISECONDS: Final = 2_000
+
+
+async def event_stream(container: Container, claims: TokenClaims, feed: Feed) -> StreamingResponse:
+    """Return the answer that tells a feed's changes.
+
+    What refuses the first reading is an ordinary error answer; later on, the stream just ends, and the client connects anew.
+
+    Raises:
+        TooManyRequests: too many streams are open.
+    """
+    container.streams.require_room(claims.user_id)
+    first = await asyncio.to_thread(_read, container, feed)
+    return StreamingResponse(_tell(container, claims, feed, first), media_type="text/event-stream")
+
+
+async def _tell(
+    container: Container, claims: TokenClaims, feed: Feed, first: tuple[list[Change], bool]
+) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    with container.streams.listen(claims.user_id):
+        yield format_sse_event(comment="connected", retry=RECONNECT_MILLISECONDS)
+        (changes, over), spent, checked = first, 0.0, loop.time()
+        while True:
+            for change in changes:
+                yield _encode(change)
+            if over:
+                return
+            if loop.time() - checked > KEEP_ALIVE_SECONDS:
+                checked = loop.time()
+                if not await asyncio.to_thread(_still_holds, container, claims):
+                    return
+                yield format_sse_event(comment="listening")
+            await asyncio.sleep(max(POLL_SECONDS, spent * READ_SHARE))
+            started = loop.time()
+            try:
+                changes, over = await asyncio.to_thread(_read, container, feed)
+            except (AutomateError, DBAPIError):
+                return
+            spent = loop.time() - started
+
+
+def _read(container: Container, feed: Feed) -> tuple[list[Change], bool]:
+    with Session(container.engine) as session:
+        changes, over = feed.read(session)
+        return list(changes), over
+
+
+def _still_holds(container: Container, claims: TokenClaims) -> bool:
+    if container.clock.now().timestamp() >= claims.expires_at:
+        return False
+    try:
+        authenticate(container.engine, claims)
+    except (NotAuthenticated, DBAPIError):
+        return False
+    return True
+
+
+def _encode(change: Change) -> bytes:
+    data = change.data
+    plain = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
+    return format_sse_event(data_str=orjson.dumps(plain).decode(), event=change.event, id=change.id)
