@@ -105,6 +105,10 @@ def install_requirements(venv: Path, requirements: Path) -> None:
 
 
 def _install(venv: Path, requirements: Path, install: Install) -> None:
+    if venv.is_symlink():
+        raise SetupError(
+            f"{venv} is a link to an environment that lacks something: it is left alone, so remove the link."
+        )
     started = time.monotonic()
     sys.stderr.write(f"Installing {requirements.name} into .venv (this once) ...\n")
     if _is_usable(venv, _read_stamp(venv)):

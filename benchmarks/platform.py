@@ -41,14 +41,17 @@ class Platform:
 
 @contextmanager
 def running(**settings: str) -> Iterator[Platform]:
-    """Run `python main.py` in a folder of its own, with fsync on, and stop it at the end."""
+    """Run what `python main.py` runs, in a folder of its own and with fsync on, and stop it at the end.
+
+    In the environment of the benchmark itself, so without main.py, which would see to one of its own.
+    """
     with tempfile.TemporaryDirectory(prefix="automateos-bench-") as folder:
         Path(folder).chmod(0o711)
         port = _free_port()
         environment = {**os.environ, "DATA_DIR": folder, "PORT": str(port), **settings}  # noqa: TID251 - a child's
         with (Path(folder) / "up.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, ROOT / "main.py"],
+                [sys.executable, "-m", "app.cli"],
                 env=environment,
                 stdout=log,
                 stderr=log,

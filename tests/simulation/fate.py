@@ -1,11 +1,15 @@
 """What the world does to a run: how attempts end, how long they take, and when workers die. Seeded, so that it replays."""
 
+import re
 from datetime import timedelta
 from random import Random
 
 from app.engine.language.plan import Step
 from app.engine.planning.record import StepState
 from app.engine.planning.transitions import Failed, Outcome, Succeeded
+
+VISIT = re.compile(r"\[(\d+)\]$")
+"""Stands at the end of a path: how often a cycle has come back to this step."""
 
 
 class Fate:
@@ -22,14 +26,15 @@ class Fate:
             return Failed("broken", "It broke for good.", again=False)
         if roll < 0.22:
             return Failed("shaky", "It may pass.", timed_out=roll < 0.1, after_seconds=1)
-        output = {"of": state.path, "items": list(range(random.randrange(4)))}
+        visit = int(found[1]) if (found := VISIT.search(state.path)) else 0
+        output = {"of": state.path, "visit": visit, "items": list(range(random.randrange(4)))}
         stopped = roll > 0.94
         return Succeeded(output, None if stopped else random.choice(step.ports))
 
     def duration(self, state: StepState) -> timedelta:
         """Return how long an attempt takes."""
         random = Random(f"{self._seed}:{state.path}:{state.attempt}:duration")
-        return timedelta(seconds=random.choice((0, 0.5, 1, 1, 2, 7)))
+        return timedelta(seconds=random.choice((0.25, 0.5, 1, 1, 2, 7)))
 
 
 class Calm:

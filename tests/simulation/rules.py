@@ -8,6 +8,8 @@ from app.engine.language.plan import ALWAYS, FAILED, Plan, Step
 from app.engine.planning.board import Board
 from app.engine.planning.record import ENDED_IN_FAILURE, StepState, latest
 
+LOOPS = frozenset({"for_each", "while"})
+
 Rows = Mapping[tuple[str, int], StepState]
 
 
@@ -18,10 +20,8 @@ def check_started(state: StepState, rows: Rows) -> None:
     assert not any(row.status is AttemptStatus.SUCCEEDED for row in done), f"{state.path} is redone"
 
 
-def check_commit(
-    plan: Plan, rows: Rows, states: Sequence[StepState], settled: Sequence[StepState]
-) -> None:
-    """One state per attempt, what is settled stays, one number per step, and nothing new after a failure."""
+def check_commit(rows: Rows, states: Sequence[StepState]) -> None:
+    """One state per attempt, what is settled stays, and one number per step."""
     keys = [(state.path, state.attempt) for state in states]
     assert len(keys) == len(set(keys)), "two states of one attempt in one commit"
     for state in states:
@@ -31,6 +31,12 @@ def check_commit(
     numbers = {row.path: row.seq for row in (*rows.values(), *states)}
     assert all(row.seq == numbers[row.path] for row in (*rows.values(), *states))
     assert len(set(numbers.values())) == len(numbers), "two steps have one number"
+
+
+def check_halt(
+    plan: Plan, rows: Rows, states: Sequence[StepState], settled: Sequence[StepState]
+) -> None:
+    """Nothing new starts after a failure. To be asked of steady plans only: failures of iterations left behind count for nothing."""
     halted = halted_levels(plan, latest((*rows.values(), *settled)).values())
     for state in states:
         if state.status is AttemptStatus.RUNNING:
@@ -39,7 +45,7 @@ def check_commit(
 
 def check_adopted(board: Board, record: Mapping[str, StepState]) -> None:
     """Everything that is recorded finds its place, except what lies within loops that are over."""
-    over = {f"{path}[" for path, state in record.items() if state.settled}
+    over = {f"{path}[" for path, state in record.items() if state.settled and state.type in LOOPS}
     lost = {path for path in record.keys() - board.record.keys() if not inside(path, over)}
     assert not lost, f"{lost} have no place on the board"
 
@@ -51,7 +57,9 @@ def check_rebuilt(live: Board, rebuilt: Board, now: datetime, *, settled: bool) 
     """
     if settled:
         decision = rebuilt.look((), now)
-        if decision.end is not None:
+        late = rebuilt.deadline is not None and now >= rebuilt.deadline
+        assert decision.end is None or late, "the rebuilt board ends the run"
+        if late:
             return
         assert decision.changes == (), "the rebuilt board goes on differently"
         assert standing(rebuilt) == standing(live)
@@ -68,7 +76,24 @@ def standing(board: Board) -> object:
         else sorted(loop.open)
         for path, loop in board._loops.items()
     }
-    return ready, loops
+    root = board._root
+    return ready, loops, root.unsettled, root.reached, root.decided, root.view, cycles(board)
+
+
+def cycles(board: Board) -> object:
+    """Return where the cycles of a graph stand."""
+    found = board._root.cycles
+    if found is None:
+        return None
+    waiting = {back: set(edges) for back, edges in found.waiting.items() if edges}
+    visits = {step: visit for step, visit in found.visits.items() if visit}
+    return visits, found.left, found.settled, found.taken, waiting
+
+
+def check_complete(plan: Plan, board: Board) -> None:
+    """A run succeeds only once every step has been begun or skipped."""
+    undecided = plan.steps.keys() - board._root.decided
+    assert not undecided, f"the run is over, but {undecided} were neither begun nor skipped"
 
 
 def halted_levels(plan: Plan, states: Iterable[StepState]) -> set[str]:
@@ -78,12 +103,13 @@ def halted_levels(plan: Plan, states: Iterable[StepState]) -> set[str]:
     for state in states:
         if state.status not in ENDED_IN_FAILURE or state.retry_at is not None:
             continue
-        level, step = places[state.path.rpartition(".")[2]]
+        around, dot, place = state.path.rpartition(".")
+        level, step = places[place.partition("[")[0]]
         if step.loop is not None:
             halted.add(f"{state.path}[")
-        edges = level.outgoing[step.id]
+        edges = (*level.outgoing[step.id], *level.leading_back[step.id])
         if not step.continue_on_error and not any(edge.port in {FAILED, ALWAYS} for edge in edges):
-            halted.add(state.path.removesuffix(step.id))
+            halted.add(around + dot)
     return halted
 
 

@@ -19,7 +19,16 @@ from app.engine.planning.board import Board
 from app.engine.planning.record import StepState, latest
 from app.engine.planning.transitions import MAX_LOST_ATTEMPTS, lose, settle
 from tests.simulation.fate import Calm, Fate
-from tests.simulation.rules import check_adopted, check_commit, check_rebuilt, check_started
+from tests.simulation.graphs import is_steady
+from tests.simulation.rules import (
+    LOOPS,
+    check_adopted,
+    check_commit,
+    check_complete,
+    check_halt,
+    check_rebuilt,
+    check_started,
+)
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 FACTS = {"input": {}, "run": {"id": "r"}, "workflow": {"id": "w"}}
@@ -27,8 +36,6 @@ LEASE = timedelta(seconds=9)
 SWEEP = timedelta(seconds=5)
 GRACE = timedelta(seconds=1)
 MAX_EVENTS = 20_000
-LOOPS = frozenset({"for_each", "while"})
-
 Rows = dict[tuple[str, int], StepState]
 
 
@@ -47,6 +54,7 @@ class World:
 
     def __init__(self, plan: Plan, fate: Fate, chaos: Calm) -> None:
         self.plan = plan
+        self.steady = is_steady(plan)
         self.rows: Rows = {}
         self.status = RunStatus.QUEUED
         self.output: Any = None
@@ -173,7 +181,9 @@ class World:
         """Write, unless another worker holds the run by now."""
         if not self._owned or self._epoch != hold.run.epoch:
             return False
-        check_commit(self.plan, self.rows, states, settled)
+        check_commit(self.rows, states)
+        if self.steady:
+            check_halt(self.plan, self.rows, states, settled)
         self.rows.update({(state.path, state.attempt): state for state in states})
         if leave is not None:
             self._owned = False
@@ -181,6 +191,8 @@ class World:
             self.output, self.error = leave["output"], leave["error"]
             if self.status not in FINAL_RUN_STATUSES:
                 self._after(max(timedelta(), self._wake_at - self._now), self._sweep)
+        if self.status is RunStatus.SUCCEEDED:
+            check_complete(self.plan, hold.run.board)
         if self.status not in FINAL_RUN_STATUSES:
             rebuilt = Board(self.plan, FACTS, START, self.record)
             self._crowded |= len(hold.run.board.running) >= board.MAX_PARALLEL_ATTEMPTS
@@ -217,7 +229,7 @@ class World:
     ) -> None:
         if self._owned and self._epoch == hold.run.epoch:
             assert leave is not None
-            check_commit(self.plan, self.rows, states, states)
+            check_commit(self.rows, states)
             self.rows.update({(state.path, state.attempt): state for state in states})
             self._owned, self.status, self._wake_at = False, leave["status"], self._now
             self._after(timedelta(), self._sweep)

@@ -33,14 +33,21 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
     inputs = shape.inputs
     problems += schema_problems(inputs) if inputs is not None else ()
     if isinstance(shape, GraphShape):
-        graph = GraphParser(shape, catalogue)
-        plan = graph.parse(inputs or {})
-        problems += graph.problems
+        plan = _parse_graph(shape, catalogue, problems)
     else:
         plan = DefinitionParser(catalogue, problems).parse(shape, inputs or {})
     if problems:
         raise InvalidDefinition(_summary(problems), problems)
     return replace(plan, inputs=inputs, timeout_seconds=shape.timeout_seconds)
+
+
+def _parse_graph(shape: GraphShape, catalogue: NodeCatalogue, problems: list[Problem]) -> Plan:
+    bodies = DefinitionParser(catalogue, problems)
+    graph = GraphParser(shape, catalogue, bodies)
+    plan = graph.parse(shape.inputs or {})
+    problems += graph.problems
+    bodies.limit_steps("/nodes")
+    return plan
 
 
 class DefinitionParser:
@@ -55,10 +62,14 @@ class DefinitionParser:
     def parse(self, shape: DefinitionShape, inputs: Mapping[str, Any]) -> Plan:
         """Return the plan; it may be used only when there are no problems."""
         plan = self.level(getattr(shape, "steps", []), "", "", Scope(inputs), depth=1)
+        self.limit_steps("/steps")
+        return plan
+
+    def limit_steps(self, at: str) -> None:
+        """Complain about too many steps, those of all levels counted."""
         if len(self.taken) > MAX_STEPS:
             detail = f"There are {len(self.taken)} steps, those of loops included; at most {MAX_STEPS} are taken."
-            self._problems.append(Problem("/steps", "too_many_steps", detail))
-        return plan
+            self._problems.append(Problem(at, "too_many_steps", detail))
 
     def level(self, raw_steps: Sequence[Any], at: str, name: str, outer: Scope, depth: int) -> Plan:
         """Return the plan of one level; what is wrong with it is added to the problems."""
@@ -87,8 +98,8 @@ class DefinitionParser:
                 certain=outer.certain | wiring.certain[parser.id],
                 outputs=outputs,
             )
-            body = self._body(parser, scope, depth)
-            self._check_references(parser, scope, body)
+            body = self.body(parser, scope, depth)
+            self.check_references(parser, scope, body)
             self._problems += parser.problems
             steps[parser.id] = parser.step(body)
         self._problems += wiring.problems
@@ -100,7 +111,8 @@ class DefinitionParser:
             detail = f"The id {parser.id!r} is taken by the step at {taken}: give each step an id of its own."
             parser.complain("/id", "duplicate_step_id", detail)
 
-    def _body(self, parser: StepParser, scope: Scope, depth: int) -> Plan | None:
+    def body(self, parser: StepParser, scope: Scope, depth: int) -> Plan | None:
+        """Return the plan of a loop's own steps; None for what is no loop."""
         raw = parser.shape.steps
         if not parser.is_loop:
             if raw is not None:
@@ -124,7 +136,8 @@ class DefinitionParser:
         inner = replace(scope, local=tuple(dict.fromkeys((*scope.local, *local))))
         return self.level(raw, parser.at, parser.id, inner, depth + 1)
 
-    def _check_references(self, parser: StepParser, scope: Scope, body: Plan | None) -> None:
+    def check_references(self, parser: StepParser, scope: Scope, body: Plan | None) -> None:
+        """Check what a step's expressions refer to."""
         for reference, at, names in parser.references():
             place = replace(scope, local=(*scope.local, *names))
             if (

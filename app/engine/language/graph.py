@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from app.core.errors import Problem
 from app.engine.language.catalogue import NodeCatalogue
@@ -16,11 +16,27 @@ from app.engine.language.steps import StepParser
 from app.engine.language.wiring import ENGINE_PORTS, Wiring, look_back
 
 
+class Bodies(Protocol):
+    """Parses what loops do in each iteration: lists of steps, on this surface as on the other."""
+
+    taken: dict[str, str]
+    """Where each id stands."""
+
+    def body(self, parser: StepParser, scope: Scope, depth: int) -> Plan | None:
+        """Return the plan of a loop's own steps; None for what is no loop."""
+        ...
+
+    def check_references(self, parser: StepParser, scope: Scope, body: Plan | None) -> None:
+        """Check what a step's expressions refer to."""
+        ...
+
+
 class GraphParser:
     """Parses nodes and edges; what is wrong with them gathers in `problems`."""
 
-    def __init__(self, shape: GraphShape, catalogue: NodeCatalogue) -> None:
+    def __init__(self, shape: GraphShape, catalogue: NodeCatalogue, bodies: Bodies) -> None:
         self.problems: list[Problem] = []
+        self._bodies = bodies
         self._start: str | None = getattr(shape, "start_node", None)
         self._parsers: dict[str, StepParser] = {}
         self._edges: dict[Edge, str] = {}
@@ -38,13 +54,15 @@ class GraphParser:
             name: parser.node.output_schema if parser.node else {}
             for name, parser in self._parsers.items()
         }
+        steps = {}
         for name, parser in self._parsers.items():
             scope = self._scope(name, wiring, Scope(inputs, outputs=outputs))
-            for reference, at, names in parser.references():
-                self.problems += replace(scope, local=names).problems(reference, at)
+            body = self._bodies.body(parser, scope, 1)
+            self._bodies.check_references(parser, scope, body)
             self.problems += parser.problems
+            steps[name] = parser.step(body)
         self._check_conditions(wiring, Scope(inputs, outputs=outputs))
-        steps = {name: self._parsers[name].step(None) for name in wiring.order}
+        steps = {name: steps[name] for name in wiring.order}
         return Plan(steps, tuple(onward), tuple(back))
 
     def _add_node(self, raw: Any, at: str, catalogue: NodeCatalogue) -> None:
@@ -64,15 +82,15 @@ class GraphParser:
             parser.complain(
                 "/id", "missing_field", "The field 'id' is required: edges refer to it."
             )
-        for field in ("depends_on", "steps"):
-            if getattr(parser.shape, field) is not None:
-                parser.complain(
-                    f"/{field}", "unknown_field", f"In a graph, edges take the place of {field!r}."
-                )
+        if parser.shape.depends_on is not None:
+            parser.complain(
+                "/depends_on", "unknown_field", "In a graph, edges take the place of 'depends_on'."
+            )
         if parser.id in self._parsers:
             detail = f"The id {parser.id!r} is taken by the node at {self._parsers[parser.id].at}: give each one its own."
             self.problems.append(Problem(f"{at}/id", "duplicate_step_id", detail))
         self._parsers.setdefault(parser.id, parser)
+        self._bodies.taken.setdefault(parser.id, parser.at)
 
     def _add_edge(self, raw: Any, at: str) -> None:
         shape, problems = read(EdgeShape, raw, at)

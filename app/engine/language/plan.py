@@ -115,8 +115,19 @@ class Plan:
 
     @cached_property
     def regions(self) -> Mapping[Edge, frozenset[str]]:
-        """Return, for each edge that leads back, the steps on the ways from its target to its source."""
-        return {edge: self._after(edge.target) & self._before(edge.source) for edge in self.back}
+        """Return, for each edge that leads back, the steps that it begins anew.
+
+        They are those on the ways from its target to its source, and those of the cycles that begin there: an agent and
+        its tools, each of which leads back to it, are one cycle.
+        """
+        regions = {target: self._region(target) for target in {edge.target for edge in self.back}}
+        return {edge: regions[edge.target] for edge in self.back}
+
+    def _region(self, target: str) -> frozenset[str]:
+        after, region = self._after(target), frozenset({target})
+        while sources := {edge.source for edge in self.back if edge.target in region} - region:
+            region |= after & frozenset().union(*map(self._before, sources))
+        return region
 
     def _after(self, step: str) -> frozenset[str]:
         return _reach(
@@ -133,8 +144,12 @@ class Plan:
 
     @cached_property
     def ends(self) -> tuple[str, ...]:
-        """Return the steps that no edge leaves."""
-        return tuple(step for step, edges in self.outgoing.items() if not edges)
+        """Return the steps that no edge leaves; a step whose only way leads back ends nothing."""
+        return tuple(
+            step
+            for step, edges in self.outgoing.items()
+            if not edges and not self.leading_back[step]
+        )
 
 
 def _reach(start: str, following: Mapping[str, Sequence[str]]) -> frozenset[str]:

@@ -8,6 +8,7 @@ long the run is.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from heapq import heappop
 from typing import Any
 
 from app.core.errors import AutomateError
@@ -17,7 +18,7 @@ from app.engine.planning.conditions import holds
 from app.engine.planning.decision import RETRY, Decision, End, Wait
 from app.engine.planning.frame import Frame
 from app.engine.planning.progress import Progress
-from app.engine.planning.record import GOING_ON, Record, StepState
+from app.engine.planning.record import GOING_ON, Record, StepState, finish_order
 from app.engine.planning.transitions import Failed, begin, cancel, fail, skip
 
 MAX_PARALLEL_ATTEMPTS = 64
@@ -46,7 +47,8 @@ class Board(Progress):
         self._started: list[StepState] = []
         self._enter(self._root)
         while self._known:
-            self._adopt(*self._known.popleft())
+            _, path, frame, name = heappop(self._known)
+            self._adopt(frame, name, path)
         self._resumed = list(self._loops.values())
         self._adopted = bool(recorded)
 
@@ -67,7 +69,7 @@ class Board(Progress):
     def look(self, settled: Sequence[StepState], now: datetime, *, start: bool = True) -> Decision:
         """Take over what became of attempts, and return what happens next. Without `start`, nothing new begins."""
         self._now, self._changes, self._started = now, {}, []
-        for state in settled:
+        for state in sorted(settled, key=finish_order):
             self._take(state)
         if self.deadline is not None and now >= self.deadline:
             return self._end(End(RunStatus.TIMED_OUT, error=_timed_out(self._plan)))

@@ -70,8 +70,11 @@ class Cycles:
         }
         self.settled -= inner
         self.taken -= inner
-        for step in region:
+        leading_in: dict[str, list[Edge]] = {step: [] for step in region}
+        for edge in self.plan.edges:
+            if edge.target in region:
+                leading_in[edge.target].append(edge)
+        for step, incoming in leading_in.items():
             self.visits[step] += 1
-            incoming = [edge for edge in self.plan.edges if edge.target == step]
             reached = any(edge in self.taken for edge in incoming)
             forget(step, sum(edge not in self.settled for edge in incoming), reached)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.core.statuses import AttemptStatus
 from app.engine.language.plan import ALWAYS, ANY_PORT, FAILED, Edge, Plan
 from app.engine.planning.cycles import Cycles
-from app.engine.planning.record import StepState
+from app.engine.planning.record import StepState, finish_order
 
 if TYPE_CHECKING:
     from app.engine.planning.loops import LoopState
@@ -84,7 +84,7 @@ class Frame:
         edges = (*self.plan.outgoing[step], *self.plan.leading_back[step])
         handled = any(edge.port in {FAILED, ALWAYS} for edge in edges)
         if state.failed and not handled and not self.plan.steps[step].continue_on_error:
-            self.failure = min(self.failure or state, state, key=_finish_order)
+            self.failure = min(self.failure or state, state, key=finish_order)
         again = self._leads_back(step, state, holds)
         if again is not None:
             yield from self._begin_again(again)
@@ -166,7 +166,3 @@ class Frame:
             return {step: finished[step].output for step in ends if step in finished}
         outputs = [finished[step].output for step in self.plan.steps if step in finished]
         return outputs[-1] if outputs else None
-
-
-def _finish_order(state: StepState) -> tuple[float, int]:
-    return (state.finished_at.timestamp() if state.finished_at else 0.0, state.seq)

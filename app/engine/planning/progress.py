@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from heapq import heappush
 from typing import Any
 
 from app.core.errors import AutomateError
@@ -15,7 +16,7 @@ from app.engine.language.plan import Edge, Plan, Step
 from app.engine.planning.conditions import holds
 from app.engine.planning.frame import Frame
 from app.engine.planning.loops import LoopState, iterations_begun
-from app.engine.planning.record import Record, StepState, Waiting, rfc3339
+from app.engine.planning.record import Record, StepState, Waiting, finish_order, rfc3339
 from app.engine.planning.transitions import cancel, fail, succeed
 
 MAX_VISITS = 1_000
@@ -33,8 +34,8 @@ class Progress:
         self._recorded = dict(recorded)
         self._root = Frame(plan)
         self._places: dict[str, tuple[Frame, Step]] = {}
-        self._known: deque[tuple[Frame, str, str]] = deque()
-        """Decided steps that are recorded: (level, step, path)."""
+        self._known: list[tuple[tuple[float, int], str, Frame, str]] = []
+        """Decided steps that are recorded, the first to have ended at the top: (when, path, level, step)."""
         self._decided: deque[tuple[Frame, str, str, bool]] = deque()
         """Decided steps that are not: (level, step, path, whether it is to start)."""
         self._over: deque[Frame] = deque()
@@ -114,7 +115,7 @@ class Progress:
         frame.queued += 1
         path = frame.path(name)
         if path in self._recorded:
-            self._known.append((frame, name, path))
+            heappush(self._known, (finish_order(self._recorded[path]), path, frame, name))
         else:
             self._decided.append((frame, name, path, starts))
 

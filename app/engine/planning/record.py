@@ -97,6 +97,11 @@ def counted(state: StepState, before: StepState | None) -> StepState:
     return replace(state, failures=failures, lost=lost)
 
 
+def finish_order(state: StepState) -> tuple[float, int]:
+    """Return what tells which of two steps ended first: by time, and by number if that is the same."""
+    return (state.finished_at.timestamp() if state.finished_at else 0.0, state.seq)
+
+
 def rfc3339(time: datetime) -> str:
     """Return a time as the API and expressions show it."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

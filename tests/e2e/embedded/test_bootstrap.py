@@ -101,6 +101,19 @@ def test_an_environment_whose_python_went_away_is_made_again(root: Path) -> None
     assert len(install.calls) == 2
 
 
+def test_a_linked_environment_is_left_alone(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (root / ".venv").symlink_to(elsewhere)
+    install = Installer()
+
+    with pytest.raises(bootstrap.SetupError, match="is a link"):
+        bootstrap.ensure_environment(root, bootstrap.RUNTIME, install)
+
+    assert (install.calls, elsewhere.exists()) == ([], True)
+
+
 def test_starts_at_once_install_once(root: Path) -> None:
     install = Installer()
     starts = [

@@ -84,7 +84,7 @@ def test_a_wrong_edge_is_named_with_its_place(edges: Any, expected: list[tuple[s
         (node("1st"), [("/nodes/1/id", "invalid_value")]),
         (node("a"), [("/nodes/1/id", "duplicate_step_id")]),
         (node("b", depends_on=["a"]), [("/nodes/1/depends_on", "unknown_field")]),
-        (node("b", type="for_each", config={"items": "[]"}, steps=[node("c")]), [("/nodes/1/steps", "unknown_field")]),
+        (node("b", steps=[node("c")]), [("/nodes/1/steps", "unknown_field")]),
         ({"id": "b", "function": "merg"}, [("/nodes/1/function", "unknown_node_type")]),
         (node("b", config={"mode": "${{ steps.b.output"}), [("/nodes/1/config/mode", "expression_syntax")]),
         (node("b", type="log", config={"message": "${{ steps.c.output }}"}), [("/nodes/1/config/message", "unknown_step")]),
@@ -116,3 +116,31 @@ def test_in_a_cycle_a_step_of_an_earlier_iteration_is_used_optionally() -> None:
     nodes[1]["config"] = {"message": "${{ steps.c.output }}"}
     with pytest.raises(InvalidDefinition, match="may not have run yet"):
         parsed([*nodes, node("c")], edges)
+
+
+def test_a_node_that_loops_has_steps_of_its_own() -> None:
+    body = [{"id": "say", "type": "log", "config": {"message": "${{ item }}"}}]
+    each = node("each", type="for_each", config={"items": "[1, 2]"}, steps=body)
+
+    plan = parsed([node("a"), each], [edge("a", "each")])
+
+    loop = plan.steps["each"].loop
+    assert loop is not None
+    assert list(loop.body.steps) == ["say"]
+
+
+def test_a_loop_without_steps_is_refused_in_a_graph_too() -> None:
+    each = node("each", type="for_each", config={"items": "[1, 2]"})
+
+    found = problems([node("a"), each], [edge("a", "each")])
+
+    assert found == [("/nodes/1/steps", "missing_field")]
+
+
+def test_ids_within_a_loop_are_not_those_of_nodes() -> None:
+    body = [{"id": "a", "type": "log", "config": {"message": "x"}}]
+    each = node("each", type="for_each", config={"items": "[1, 2]"}, steps=body)
+
+    found = problems([node("a"), each], [edge("a", "each")])
+
+    assert ("/nodes/1/steps/0/id", "duplicate_step_id") in found
