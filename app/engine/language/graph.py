@@ -42,7 +42,8 @@ class GraphParser:
         self._edges: dict[Edge, str] = {}
         for position, raw in enumerate(getattr(shape, "nodes", ())):
             self._add_node(raw, f"/nodes/{position}", catalogue)
-        for position, raw in enumerate(getattr(shape, "edges", ())):
+        # Without a list of nodes that can be read, every edge would seem to lead nowhere.
+        for position, raw in enumerate(getattr(shape, "edges", ()) if self._parsers else ()):
             self._add_edge(raw, f"/edges/{position}")
 
     def parse(self, inputs: Mapping[str, Any]) -> Plan:
@@ -148,7 +149,7 @@ class GraphParser:
         ]
 
     def _find_unreachable(self) -> None:
-        if self._start is None:
+        if self._start is None or not self._parsers:
             return
         if self._start not in self._parsers:
             detail = f"There is no node {self._start!r}.{nearest(self._start, self._parsers)}"

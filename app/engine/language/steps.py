@@ -1,6 +1,6 @@
 """Read one step of a definition: its type, its config, its expressions. What is wrong with it gathers in `problems`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.core.errors import Problem
@@ -117,9 +117,20 @@ class StepParser:
         if not self._broken_config:
             for problem in self._catalogue.check_config(self.type, self.shape.config):
                 self.complain(f"/config{problem.pointer}", problem.code, problem.detail)
-        self.config = compile_template(without(self.shape.config, {place.path for place in places}))
+        plain = without(self.shape.config, {place.path for place in places})
+        self.config = compile_template(plain)
         for at, fault in self.config.faults:
             self.complain(f"/config{at}", fault.code, fault.detail)
+        if self.is_loop:
+            self._require_limits_without_expressions(plain)
+
+    def _require_limits_without_expressions(self, plain: Mapping[str, Any]) -> None:
+        """Refuse what would be rendered in other steps: the engine reads the limits of a loop from its definition."""
+        for name, value in plain.items():
+            template = compile_template(value)
+            if not template.is_static and not template.faults:
+                detail = f"`{name}` of a loop cannot be an expression: write its value."
+                self.complain(pointer("config", name), "invalid_value", detail)
 
     def _compile(self, source: str, place: str) -> Expression | None:
         try:

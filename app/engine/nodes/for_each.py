@@ -10,10 +10,10 @@ class Config(NodeConfig):
 
     items: Expr = expression_field(description="The list.", examples=["input.orders"])
     concurrency: int = Field(
-        default=1, ge=1, le=50, description="Iterations that run at the same time."
+        default=1, ge=1, le=50, strict=True, description="Iterations that run at the same time."
     )
     max_iterations: int = Field(
-        default=1000, ge=1, le=1000, description="A longer list fails the step."
+        default=1000, ge=1, le=1000, strict=True, description="A longer list fails the step."
     )
     on_item_error: Literal["fail", "continue"] = Field(
         default="fail", description="`continue`: an iteration that fails leaves null in the output."

@@ -14,7 +14,11 @@ class Config(NodeConfig):
         examples=["index == 0 || last.more"],
     )
     max_iterations: int = Field(
-        default=1000, ge=1, le=1000, description="Going on after so many fails the step."
+        default=1000,
+        ge=1,
+        le=1000,
+        strict=True,
+        description="Going on after so many fails the step.",
     )
 
 

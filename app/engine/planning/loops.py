@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.errors import AutomateError
+from app.engine.language.expressions.values import described
 from app.engine.language.plan import Loop
 from app.engine.planning.frame import Frame
 from app.engine.planning.transitions import Failed
@@ -62,7 +63,7 @@ class LoopState:
             return
         items, most = self.loop.items.evaluate(scope), self.loop.max_iterations
         if not isinstance(items, list):
-            raise LoopRefused(f"`items` must be a list; it is {type(items).__name__}.")
+            raise LoopRefused(f"`items` must be a list; it is {described(items)}.")
         if len(items) > most:
             raise LoopRefused(f"`items` has {len(items)} items; max_iterations allows {most}.")
         self.items = items

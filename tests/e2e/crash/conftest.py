@@ -10,12 +10,19 @@ import pytest
 from app.db.migrate import upgrade
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.redis import EmbeddedRedis
-from tests.e2e.crash.harness.invariants import check_nothing_is_left, check_runs
+from tests.e2e.crash.harness.invariants import (
+    check_nothing_is_left,
+    check_nothing_is_open,
+    check_runs,
+)
 from tests.e2e.crash.harness.platform import NODES, Platform
 from tests.e2e.crash.harness.sink import Sink
+from tests.e2e.crash.harness.watch import check_rules, forget, watch
 
 # Processes are killed, the machine is not: what the kernel has been given is safe without fsync.
 POSTGRES_OPTIONS = {"fsync": "off", "shared_buffers": "32MB"}
+RUNS_PER_WORKER = "1200"
+"""Enough for the runs in flight of the long forms, and for the load beside them."""
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +50,14 @@ def redis(folder: Path) -> Iterator[EmbeddedRedis]:
 @pytest.fixture(scope="session")
 def site(folder: Path, postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> Iterator[Platform]:
     """The API, and a user who is logged in."""
-    platform = Platform(folder, postgres.url, redis.url, PLUGINS_DIR=str(NODES))
+    platform = Platform(
+        folder,
+        postgres.url,
+        redis.url,
+        PLUGINS_DIR=str(NODES),
+        RUNS_PER_WORKER=RUNS_PER_WORKER,
+    )
+    watch(platform.database)
     try:
         platform.api()
         platform.log_in()
@@ -68,8 +82,11 @@ def platform(
         if server.has_ended():  # a test that failed left it so
             server.start()
     site.begin_anew(sink)
+    forget(site.database)
     try:
         yield site
         check_runs(site)
+        check_rules(site.database)
     finally:
         site.kill_workers()
+    check_nothing_is_open(site.database)

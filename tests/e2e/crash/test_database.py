@@ -11,21 +11,36 @@ import pytest
 
 from app.embedded.postgres import EmbeddedPostgres
 from tests.e2e.crash.harness.platform import CALLERS, LEASE_SECONDS, Platform, Workflow
+from tests.e2e.crash.harness.scale import IN_FLIGHT, in_flight
 from tests.e2e.crash.harness.sink import Sink
 
 pytestmark = pytest.mark.crash
-RUNS = 20
+CRASH = signal.SIGQUIT
+"""What PostgreSQL calls an immediate shutdown."""
+FAST_SHUTDOWN = signal.SIGINT
 
 
-def test_killed_under_load_postgres_keeps_what_was_accepted_and_the_rest_is_refused(
-    platform: Platform, postgres: EmbeddedPostgres
+@pytest.mark.parametrize(
+    ("how", "runs"),
+    [
+        (CRASH, 20),
+        pytest.param(CRASH, IN_FLIGHT, marks=pytest.mark.long),
+        pytest.param(FAST_SHUTDOWN, IN_FLIGHT, marks=pytest.mark.long),
+    ],
+    ids=["crash-few", "crash-many", "fast_shutdown-many"],
+)
+def test_restarted_under_load_postgres_keeps_what_was_accepted_and_the_rest_is_refused(
+    platform: Platform, sink: Sink, postgres: EmbeddedPostgres, how: signal.Signals, runs: int
 ) -> None:
     workflow = platform.workflow(platform.call_step("first"), platform.call_step("second"))
+    held = platform.workflow(platform.call_step("first", "/held"), platform.call_step("second"))
     worker = platform.worker()
-    platform.registered(worker)
+    platform.trigger_many(held, runs)
+    platform.until(lambda: sink.holding == runs)
     with load(platform, workflow) as answers:
-        platform.until(lambda: len(platform.accepted) > 100)
-        kill(postgres, platform)
+        platform.until(lambda: len(platform.accepted) > runs + 100)
+        end(postgres, platform, how)
+        sink.open()
         platform.until(lambda: any(answer.status_code == 503 for answer in list(answers.values())))
         postgres.start()
         before = len(platform.accepted)
@@ -40,26 +55,28 @@ def test_killed_under_load_postgres_keeps_what_was_accepted_and_the_rest_is_refu
         if again.status_code == 200:
             platform.accepted.append(again.json()["run_id"])
     platform.until_ended()
-    assert platform.statuses() == {"succeeded": len(answers)}
+    assert platform.statuses() == {"succeeded": runs + len(answers)}
+    assert set(sink.effects.values()) == {1}
     assert not worker.has_ended()
 
 
+@in_flight(20)
 def test_an_outage_longer_than_a_lease_repeats_no_step_of_a_living_worker(
-    platform: Platform, sink: Sink, postgres: EmbeddedPostgres
+    platform: Platform, sink: Sink, postgres: EmbeddedPostgres, runs: int
 ) -> None:
     workflow = platform.workflow(platform.call_step("first", "/held"), platform.call_step("second"))
     workers = [platform.worker(), platform.worker()]
     platform.registered(*workers)
-    platform.trigger_many(workflow, RUNS)
-    platform.until(lambda: sink.holding == RUNS)
+    platform.trigger_many(workflow, runs)
+    platform.until(lambda: sink.holding == runs)
 
-    kill(postgres, platform)
+    end(postgres, platform, CRASH)
     sink.open()
     threading.Event().wait(1.5 * LEASE_SECONDS)
     postgres.start()
     platform.until_ended()
 
-    assert platform.statuses() == {"succeeded": RUNS}
+    assert platform.statuses() == {"succeeded": runs}
     assert set(sink.effects.values()) == {1}
     assert not any(worker.has_ended() for worker in workers)
 
@@ -70,7 +87,7 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_goes_in_time(
     worker = platform.worker(SHUTDOWN_SECONDS="0")
     platform.trigger(platform.workflow(platform.call_step("call", "/held")))
     platform.until(lambda: sink.holding == 1)
-    kill(postgres, platform)
+    end(postgres, platform, CRASH)
 
     worker.send(signal.SIGTERM)
     exit_code = worker.until_ended(seconds=10)
@@ -84,9 +101,9 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_goes_in_time(
     assert platform.statuses() == {"succeeded": 1}
 
 
-def kill(postgres: EmbeddedPostgres, platform: Platform) -> None:
-    """Stop it as a crash would."""
-    postgres.send(signal.SIGQUIT)
+def end(postgres: EmbeddedPostgres, platform: Platform, how: signal.Signals) -> None:
+    """End it, and wait until it is gone."""
+    postgres.send(how)
     platform.until(postgres.has_ended)
 
 

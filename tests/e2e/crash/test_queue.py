@@ -1,5 +1,6 @@
 """The queue is lost, doubled, forged, or away: hints are only hints."""
 
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from app.embedded.redis import EmbeddedRedis
 from app.engine.delivery.dispatch import Dispatcher
 from app.engine.delivery.hints import ADVANCE_RUNS, QUEUE
 from tests.e2e.crash.harness.platform import Platform, Workflow
+from tests.e2e.crash.harness.programs import Process
+from tests.e2e.crash.harness.scale import in_flight
 from tests.e2e.crash.harness.sink import Sink
 
 pytestmark = pytest.mark.crash
-RUNS = 200
 ONE_ATTEMPT_EACH = "SELECT count(*) FROM steps WHERE attempt = 1 AND status = 'succeeded'"
 MORE = "SELECT count(*) FROM steps WHERE attempt > 1 OR status <> 'succeeded'"
 
@@ -35,10 +37,11 @@ def assert_each_ran_once(platform: Platform, sink: Sink, runs: int) -> None:
     assert len(sink.effects) == runs
 
 
+@in_flight(200)
 def test_losing_everything_in_redis_loses_no_run(
-    platform: Platform, sink: Sink, redis: EmbeddedRedis
+    platform: Platform, sink: Sink, redis: EmbeddedRedis, runs: int
 ) -> None:
-    platform.trigger_many(one_call(platform), RUNS)
+    platform.trigger_many(one_call(platform), runs)
     with Redis.from_url(redis.url) as client:
         platform.until(lambda: client.llen(f"rq:queue:{QUEUE}") > 0)
         client.flushall()
@@ -46,33 +49,34 @@ def test_losing_everything_in_redis_loses_no_run(
     platform.worker()
     platform.until_ended()
 
-    assert_each_ran_once(platform, sink, RUNS)
+    assert_each_ran_once(platform, sink, runs)
 
 
+@in_flight(200)
 def test_three_workers_and_fifty_hints_for_each_run_execute_none_twice(
-    platform: Platform, sink: Sink, redis: EmbeddedRedis
+    platform: Platform, sink: Sink, redis: EmbeddedRedis, runs: int
 ) -> None:
-    runs = platform.trigger_many(one_call(platform), RUNS)
+    started = platform.trigger_many(one_call(platform), runs)
     with Redis.from_url(redis.url) as client:
         for _ in range(50):
-            assert Dispatcher(client).dispatch(runs)
+            assert Dispatcher(client).dispatch(started)
 
     workers = [platform.worker(RUNS_PER_WORKER="20") for _ in range(3)]
     platform.until_ended()
     platform.registered(*workers)
 
-    assert_each_ran_once(platform, sink, RUNS)
+    assert_each_ran_once(platform, sink, runs)
     assert platform.database.count("SELECT count(*) FROM runs WHERE epoch <> 1") == 0
 
 
+@in_flight(20)
 def test_triggers_are_taken_and_executed_while_redis_is_away(
-    platform: Platform, sink: Sink, redis: EmbeddedRedis
+    platform: Platform, sink: Sink, redis: EmbeddedRedis, runs: int
 ) -> None:
     workflow = one_call(platform)
-    worker = platform.worker()
-    platform.registered(worker)
+    worker = hold(platform, sink, runs)
     with load(platform, workflow):
-        platform.until(lambda: len(platform.accepted) > 20)
+        platform.until(lambda: len(platform.accepted) > runs + 20)
         redis.send(signal.SIGKILL)
         platform.until(redis.has_ended)
         before = len(platform.accepted)
@@ -82,6 +86,28 @@ def test_triggers_are_taken_and_executed_while_redis_is_away(
 
     redis.start()
     platform.trigger(workflow)
+    sink.open()
+    platform.until_ended()
+
+    assert_each_ran_once(platform, sink, len(platform.accepted))
+    assert not worker.has_ended()
+
+
+@in_flight(20)
+def test_redis_killed_and_emptied_under_load_loses_no_run(
+    platform: Platform, sink: Sink, redis: EmbeddedRedis, runs: int
+) -> None:
+    workflow = one_call(platform)
+    worker = hold(platform, sink, runs)
+    with load(platform, workflow):
+        platform.until(lambda: len(platform.accepted) > runs + 20)
+        redis.send(signal.SIGKILL)
+        platform.until(redis.has_ended)
+        shutil.rmtree(redis.directory / "appendonlydir")
+        redis.start()
+        before = len(platform.accepted)
+        platform.until(lambda: len(platform.accepted) > before + 20)
+    sink.open()
     platform.until_ended()
 
     assert_each_ran_once(platform, sink, len(platform.accepted))
@@ -115,6 +141,14 @@ def test_forged_jobs_are_refused(
     assert not mark.exists()
     assert not worker.has_ended()
     assert_each_ran_once(platform, sink, 1)
+
+
+def hold(platform: Platform, sink: Sink, runs: int) -> Process:
+    """Start a worker that has runs in flight until the sink is opened."""
+    worker = platform.worker()
+    platform.trigger_many(platform.workflow(platform.call_step("call", "/held")), runs)
+    platform.until(lambda: sink.holding == runs)
+    return worker
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A look into the platform's database, and points at which it can be made to stand still."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,13 @@ class Database:
         sql = "SELECT path, attempt, status FROM steps WHERE run_id = :run_id ORDER BY seq, attempt"
         return [(r["path"], r["attempt"], r["status"]) for r in self.rows(sql, run_id=run_id)]
 
+    def histories(self) -> dict[str, tuple[tuple[str, int, str], ...]]:
+        """Return the attempts of every run, in order."""
+        attempts: defaultdict[str, list[tuple[str, int, str]]] = defaultdict(list)
+        for row in self.rows("SELECT * FROM steps ORDER BY seq, attempt"):
+            attempts[str(row["run_id"])].append((row["path"], row["attempt"], row["status"]))
+        return {run_id: tuple(found) for run_id, found in attempts.items()}
+
     @contextmanager
     def standstill(self, table: str, condition: str, *, at_commit: bool) -> Iterator[None]:
         """Hold up every transaction that writes such a row, inside its statement or at its commit, until the end."""
@@ -66,6 +74,17 @@ class Database:
         finally:
             keeper.close()
             self.rows("DROP FUNCTION stand_still CASCADE")
+
+    @contextmanager
+    def read_only(self, table: str) -> Iterator[None]:
+        """Let everybody who writes to a table wait until the end."""
+        keeper = psycopg2.connect(self.url)
+        try:
+            with keeper.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            yield
+        finally:
+            keeper.close()
 
     def until_standing_still(self) -> None:
         """Wait until a transaction is held up."""

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.core.config import Settings
 from app.embedded.network import answers_ok
-from app.embedded.programs import Program
+from app.embedded.programs import Program, own_programs
 from tests.e2e.crash.harness.waiting import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -53,11 +54,9 @@ class Process(Program):
 
 
 def start_api(settings: Mapping[str, str], log: Path) -> Process:
-    """Start the API; it is ready once it answers."""
-    command = [
-        sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(ROOT), "--host", "127.0.0.1",
-        "--port", settings["PORT"], "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2",
-    ]  # fmt: skip
+    """Start the API with the command of `up`; it is ready once it answers."""
+    programs = own_programs(Settings(host="127.0.0.1", port=int(settings["PORT"])))
+    command = [*programs.api, "--app-dir", str(ROOT)]
     return Process("api", command, settings, log)
 
 

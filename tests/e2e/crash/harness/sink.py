@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ START_SECONDS = 5.0
 
 
 class Sink:
-    """Counts effects by Idempotency-Key. Requests under `/held` are answered once `open` was called.
+    """Counts effects by Idempotency-Key. Requests whose path begins with `/held` are answered once it was opened.
 
     `holding` counts those not answered yet, also when the caller has died meanwhile.
     """
@@ -24,7 +24,7 @@ class Sink:
         self.effects: Counter[str] = Counter()
         self.bodies: list[bytes] = []
         self.holding = 0
-        self._gate = asyncio.Event()
+        self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="sink", daemon=True)
         self._ready = threading.Event()
@@ -34,9 +34,9 @@ class Sink:
         """Return the address of a path."""
         return f"http://127.0.0.1:{self._port}{path}"
 
-    def open(self) -> None:
-        """Answer everything that is held, and hold nothing from now on."""
-        self._loop.call_soon_threadsafe(self._gate.set)
+    def open(self, path: str = HELD) -> None:
+        """Answer everything that is held under a path, and hold nothing there from now on."""
+        self._loop.call_soon_threadsafe(self._gates[path].set)
 
     def __enter__(self) -> Self:
         """Start to listen."""
@@ -84,10 +84,11 @@ class Sink:
         headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
         self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
         self.effects[headers.get("idempotency-key", "")] += 1
-        if request.split()[1].startswith(HELD):
+        path = request.split()[1]
+        if path.startswith(HELD):
             self.holding += 1
             try:
-                await self._gate.wait()
+                await self._gates[path].wait()
             finally:
                 self.holding -= 1
         writer.write(ANSWER)
