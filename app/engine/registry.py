@@ -27,6 +27,7 @@ from app.engine.sdk import LoopNode, Node, node_models
 BUILT_IN = Path(__file__).parent / "nodes"
 ENTRY_POINTS = "automateos.nodes"
 MAX_ERROR_CHARACTERS = 500
+PLAIN_VALUES: tuple[Any, ...] = (1, 0.5, True, "x", [], {}, "2000-01-01T00:00:00Z", "https://example.com")
 log = get_logger(__name__)
 
 AnyNode = Node[Any, Any]
@@ -87,10 +88,11 @@ class Catalogue:
         """Return what is wrong with a config, with pointers into it; values with `${{ … }}` are left for the run."""
         model = self._types[node_type].config
         problems, faulty = _faults(model, config)
-        if (
-            faulty
-        ):  # checks over several fields run only when each field fits: look again without these
+        if faulty:
+            # Checks over several fields run only when each field fits: look again without these, or, where one is an
+            # expression, with something that it could come to.
             rest = {name: value for name, value in config.items() if name not in faulty}
+            rest |= _stand_ins(model, {name for name in faulty if _is_templated([name], config)})
             seen = {problem.pointer for problem in problems} | {pointer(name) for name in faulty}
             problems += [
                 problem for problem in _faults(model, rest)[0] if problem.pointer not in seen
@@ -217,6 +219,17 @@ def _faults(model: type[BaseModel], config: Mapping[str, Any]) -> tuple[list[Pro
         problems = [p for p in from_validation(error, model, config) if p.pointer not in hidden]
         return problems, {str(path[0]) for path, _ in paths if path}
     return [], set()
+
+
+def _stand_ins(model: type[BaseModel], names: set[str]) -> dict[str, Any]:
+    """Return a value that fits for each of these fields, where a plain one does."""
+    found = {}
+    for name in names:
+        for value in PLAIN_VALUES:
+            if name not in _faults(model, {name: value})[1]:
+                found[name] = value
+                break
+    return found
 
 
 def _is_templated(path: Sequence[int | str], config: Mapping[str, Any]) -> bool:

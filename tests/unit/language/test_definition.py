@@ -221,3 +221,20 @@ def test_a_definition_over_256_kib_is_refused(catalogue: Catalogue) -> None:
     raw = {"steps": [{"type": "log", "config": {"message": "x" * 300_000}}]}
 
     assert problems(raw, catalogue) == [("", "definition_too_large")]
+
+
+@pytest.mark.parametrize(
+    ("config", "holds"),
+    [
+        ({"until": "${{ input.until }}"}, True),
+        ({"seconds": "${{ input.seconds }}"}, True),
+        ({"until": "${{ input.until }}", "seconds": 5}, False),
+        ({}, False),
+    ],
+)
+def test_a_check_over_several_fields_takes_expressions_for_what_they_could_come_to(
+    config: dict[str, Any], holds: bool, catalogue: Catalogue
+) -> None:
+    problems = catalogue.check_config("delay", config)
+
+    assert (not problems) is holds

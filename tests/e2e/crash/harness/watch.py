@@ -36,7 +36,11 @@ def watch(database: Database) -> None:
     _forbid(database, "runs", "DELETE", "a run stays", "true")
     running = f"'{AttemptStatus.RUNNING}'"
     _forbid(
-        database, "steps", "UPDATE", "an ended attempt stays as it is", f"OLD.status <> {running}"
+        database,
+        "steps",
+        "UPDATE",
+        "an ended attempt stays as it is",
+        f"OLD.status NOT IN ({running}, '{AttemptStatus.WAITING}')",
     )
     unrecorded = (
         f"NEW.attempt > 0 AND NEW.status <> {running} AND NEW.type NOT IN ({_listed(ENGINE_TYPES)})"
