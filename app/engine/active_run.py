@@ -129,7 +129,7 @@ class ActiveRun:
         self.paused = True
         for state in self.started:
             self.board.running.pop(state.path, None)
-        self.started = ()
+        self.started, self.waits = (), ()
 
     def within_limit(self, outcome: Outcome) -> Outcome:
         """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""

@@ -27,7 +27,16 @@ from app.engine.sdk import LoopNode, Node, node_models
 BUILT_IN = Path(__file__).parent / "nodes"
 ENTRY_POINTS = "automateos.nodes"
 MAX_ERROR_CHARACTERS = 500
-PLAIN_VALUES: tuple[Any, ...] = (1, 0.5, True, "x", [], {}, "2000-01-01T00:00:00Z", "https://example.com")
+PLAIN_VALUES: tuple[Any, ...] = (
+    1,
+    0.5,
+    True,
+    "x",
+    [],
+    {},
+    "2000-01-01T00:00:00Z",
+    "https://example.com",
+)
 log = get_logger(__name__)
 
 AnyNode = Node[Any, Any]

@@ -183,15 +183,19 @@ INSERT_LOGS = Statement(
     },
 )
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
-# stays paused unless it was resumed meanwhile; one that would wait although one of its waits has just ended is due at once.
+# stays paused unless it was resumed meanwhile; one that would wait although a wait of its has just ended is due at once.
 LEAVE = Statement(
     """
     UPDATE runs SET status = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN 'paused'
-                                  WHEN v.status = 'released' OR (v.status = 'waiting' AND runs.signalled) THEN 'queued'
-                                  ELSE v.status END,
-                    wake_at = CASE WHEN (v.status = 'released' AND runs.status <> 'paused')
-                                     OR (v.status = 'waiting' AND runs.signalled) THEN runs.created_at
-                                   ELSE v.wake_at END,
+                                  WHEN v.status = 'released' THEN 'queued'
+                                  WHEN v.status = 'waiting' AND EXISTS (
+                                       SELECT 1 FROM waits WHERE waits.run_id = v.id AND waits.resolution IS NOT NULL)
+                                  THEN 'queued' ELSE v.status END,
+                    wake_at = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN NULL
+                                   WHEN v.status = 'released' THEN runs.created_at
+                                   WHEN v.status = 'waiting' AND EXISTS (
+                                        SELECT 1 FROM waits WHERE waits.run_id = v.id AND waits.resolution IS NOT NULL)
+                                   THEN runs.created_at ELSE v.wake_at END,
                     output = v.output, output_artifact = v.output_artifact, output_bytes = v.output_bytes, error = v.error,
                     waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false
     FROM {rows} WHERE runs.id = v.id

@@ -8,6 +8,8 @@ import orjson
 
 from app.core.errors import InvalidDefinition, Problem
 from app.engine.language.catalogue import NodeCatalogue
+from app.engine.language.expressions import ExpressionFault
+from app.engine.language.expressions.values import described
 from app.engine.language.graph import GraphParser
 from app.engine.language.input_schema import schema_problems
 from app.engine.language.plan import Plan
@@ -132,6 +134,7 @@ class DefinitionParser:
                 "/steps", "nested_too_deep", f"Loops may be nested {MAX_NESTING - 1} deep."
             )
             return None
+        _check_constant_items(parser)
         local = ("item", "index") if ("items",) in parser.expressions else ("index",)
         inner = replace(scope, local=tuple(dict.fromkeys((*scope.local, *local))))
         return self.level(raw, parser.at, parser.id, inner, depth + 1)
@@ -147,6 +150,21 @@ class DefinitionParser:
                     place, outputs={**place.outputs, **dict.fromkeys(body.steps, _ANYTHING)}
                 )
             self._problems += place.problems(reference, at)
+
+
+def _check_constant_items(parser: StepParser) -> None:
+    """Complain about items that are the same in every run, and no list."""
+    items = parser.expressions.get(("items",))
+    if items is None or items.references:
+        return
+    try:
+        value = items.evaluate({})
+    except ExpressionFault as fault:
+        parser.complain("/config/items", fault.code, fault.detail)
+        return
+    if not isinstance(value, list):
+        detail = f"`items` must be a list; this is always {described(value)}."
+        parser.complain("/config/items", "invalid_value", detail)
 
 
 _ANYTHING: Mapping[str, Any] = {}

@@ -7,7 +7,11 @@ from sqlmodel import Session, select
 
 from app.core.clock import SystemClock
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.waiting.ending import WaitEnd, end_waits
+from app.engine.checkpoint import parked
+from app.engine.planning.decision import Wait as Parked
+from app.engine.store import LEAVE
+from app.engine.waiting import store
+from app.engine.waiting.ending import WaitEnd, end_waits, lock_runs
 from app.models import Wait
 from tests.integration.engine.world import World
 
@@ -94,3 +98,20 @@ async def test_the_run_itself_times_out_while_it_waits(world: World) -> None:
     assert run.started_at is not None
     assert run.finished_at - run.started_at >= timedelta(seconds=0.5)
     assert _waits(world) == []
+
+
+async def test_a_run_does_not_come_to_wait_for_what_has_just_ended(world: World) -> None:
+    run_id = (await world.trigger(world.workflow(A_DAY, LOG))).run_id
+    await world.until_status(run_id, RunStatus.WAITING)
+    resolution = {"output": {"waited_seconds": 1}, "port": "out"}
+
+    with (
+        world.engine.begin() as connection
+    ):  # as if its worker had been told, and was about to let it go
+        lock_runs(connection, [run_id])
+        ended = [{"run_id": run_id, "path": "nap", "attempt": 1, "resolution": resolution}]
+        store.RESOLVE.run(connection, ended)
+        LEAVE.run(connection, [{"id": run_id, **parked([Parked("nap", "timer", None)], None)}])
+    run = await world.ended(run_id)
+
+    assert run.status is RunStatus.SUCCEEDED

@@ -88,3 +88,10 @@ def test_steps_of_bodies_count_towards_the_limit() -> None:
 
     assert problem.code == "too_many_steps"
     assert "501" in problem.detail
+
+
+@pytest.mark.parametrize("items", ["5", "{'a': 1}", "'abc'.upper()", "1 / 0"])
+def test_items_that_never_are_a_list_are_refused_at_save(items: str) -> None:
+    found = refused({"steps": [loop("f", step("a"), items=items)]})
+
+    assert [problem.pointer for problem in found] == ["/steps/0/config/items"]

@@ -60,7 +60,7 @@ def test_a_loop_over_nothing_is_done_at_once() -> None:
 @pytest.mark.parametrize(
     ("config", "code"),
     [
-        ({"items": "5"}, "loop_refused"),
+        ({"items": "input.n"}, "loop_refused"),
         ({"items": "[1, 2]", "max_iterations": 1}, "loop_refused"),
         ({"items": "input.missing"}, "unknown_path"),
     ],
