@@ -7,6 +7,7 @@ import orjson
 import typer
 from sqlmodel import Session, col, select
 
+from app.cli import evidence
 from app.cli.columns import first_line, in_columns, moment, seconds_between
 from app.cli.connections import open_database, with_servers
 from app.core.config import load_settings
@@ -19,6 +20,7 @@ from app.services.runs import summarise
 SHOWN_CHARACTERS = 500
 
 app = typer.Typer(help="What happened in runs.", no_args_is_help=True, add_completion=False)
+app.add_typer(evidence.app, name="evidence")
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
+from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
 from app.engine.planning.record import StepState
 
@@ -23,10 +24,23 @@ class Issued:
 
 
 Carrier = Callable[[Connection, Sequence[Issued]], Followups]
-CARRIERS: Final[Mapping[CommandKind, Carrier]] = {}
+
+
+def _keep_evidence(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    found = [
+        from_command(item.checkpoint.run_id, item.state.path, item.state.attempt, item.data)
+        for item in issued
+    ]
+    keep(connection, found)
+    return Followups()
+
+
+CARRIERS: Final[Mapping[CommandKind, Carrier]] = {"evidence": _keep_evidence}
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})
 """What a failed attempt asked for is not done: the next attempt will ask again."""
+RECORDED: Final[frozenset[CommandKind]] = frozenset({"evidence"})
+"""Does nothing to the world: it tells what happened, also in an attempt that failed."""
 
 
 def carry_out(connection: Connection, batch: Sequence[Checkpoint]) -> Followups:
@@ -35,11 +49,21 @@ def carry_out(connection: Connection, batch: Sequence[Checkpoint]) -> Followups:
     for checkpoint in batch:
         for state in checkpoint.states:
             brought = checkpoint.brought.get(state.path)
-            if brought is None or state.status not in OBEYED:
+            if brought is None or not brought.commands:
                 continue
             for command in brought.commands:
-                issued.setdefault(command.kind, []).append(Issued(checkpoint, state, command.data))
+                if _counts(command.kind, state):
+                    issued.setdefault(command.kind, []).append(
+                        Issued(checkpoint, state, command.data)
+                    )
     followups = Followups()
     for kind, commands in issued.items():
         followups += CARRIERS[kind](connection, commands)
     return followups
+
+
+def _counts(kind: CommandKind, state: StepState) -> bool:
+    """Tell whether a command is carried out; the next attempt may begin in the commit that ends the one it comes from."""
+    if state.status in OBEYED:
+        return True
+    return kind in RECORDED and state.status is not AttemptStatus.RUNNING

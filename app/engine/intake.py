@@ -1,6 +1,6 @@
 """Accept runs: many in one statement, each with the key that keeps a repeated event from running twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,8 @@ class NewRun:
     trigger: TriggerKind
     input: Any
     idempotency_key: str | None = None
+    context: Mapping[str, Any] | None = None
+    """On what grounds it is started: `assumptions`, `data_scope`, `legal_basis`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "trigger_kind": run.trigger,
         "input": run.input,
         "idempotency_key": run.idempotency_key,
+        **({} if run.context is None else {"context": run.context}),
         "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
     }

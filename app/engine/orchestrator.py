@@ -274,7 +274,8 @@ class Orchestrator:
             max_output_bytes=self._shop.max_output_bytes,
         )
         outcome, artifact = await self._shop.outputs.keep(await run_attempt(attempt))
-        return Ended(outcome, context.lines, artifact, context.input, context.commands)
+        outcome, commands = await self._shop.outputs.keep_evidence(outcome, context.commands)
+        return Ended(outcome, context.lines, artifact, context.input, commands)
 
     async def _until_lease_is_valid(self) -> None:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""

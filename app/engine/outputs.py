@@ -8,7 +8,9 @@ import orjson
 
 from app.engine.active_run import NotKept
 from app.engine.artifacts.store import Artifact, ArtifactStore, ArtifactStoreUnavailable
+from app.engine.attempt.context import Command
 from app.engine.checkpoint import RUN, Checkpoint
+from app.engine.evidence.canonical import canonical
 from app.engine.planning.record import StepState
 from app.engine.planning.transitions import Failed, Outcome, Succeeded
 
@@ -32,6 +34,21 @@ class Outputs:
             return outcome, await self.store.put_soon(encoded)
         except ArtifactStoreUnavailable as fault:
             return Failed(fault.code, fault.detail), None
+
+    async def keep_evidence(
+        self, outcome: Outcome, commands: Sequence[Command]
+    ) -> tuple[Outcome, Sequence[Command]]:
+        """Store large evidence; an attempt whose evidence could not be stored has failed."""
+        try:
+            return outcome, [await self._without_large_content(command) for command in commands]
+        except ArtifactStoreUnavailable as fault:
+            return Failed(fault.code, fault.detail), ()
+
+    async def _without_large_content(self, command: Command) -> Command:
+        if command.kind != "evidence" or command.data["bytes"] <= MAX_INLINE_BYTES:
+            return command
+        await self.store.put_soon(canonical(command.data["content"]))
+        return replace(command, data={**command.data, "content": None})
 
     def stow(self, checkpoint: Checkpoint, found: Mapping[str, bytes]) -> Checkpoint:
         """Store what `oversized` has found; returns the checkpoint that names it. Blocks.

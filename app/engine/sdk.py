@@ -169,6 +169,13 @@ class Context(Protocol):
         """Add a line to the run's log; it is stored with the attempt's result."""
         ...
 
+    def attach_evidence(self, kind: str, content: Any, *, title: str = "") -> None:
+        """Put an object, a list or a text on record, with its hash; it is stored with the attempt's result.
+
+        What looks like a credential by its name is masked. Up to 1 MiB in an attempt.
+        """
+        ...
+
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT")

@@ -51,9 +51,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      epoch, wake_at, created_at)
+                      context, epoch, wake_at, created_at)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           0, wake_at, created_at
+           context, 0, wake_at, created_at
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -67,6 +67,7 @@ INSERT_RUNS = Statement(
         "trigger_kind": "text",
         "input": "json",
         "idempotency_key": "text",
+        "context": "json",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
     },

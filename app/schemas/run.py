@@ -7,8 +7,12 @@ from pydantic import BaseModel, Field
 
 from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
 from app.schemas.common import EXAMPLE_ID, Input
+from app.schemas.context import RunContext
 
 OUTPUT = 'JSON; a large one is told as `{"$artifact": {"sha256", "bytes", "url"}}`: GET its `url` (with your token).'
+CONTEXT = (
+    "`assumptions`, `data_scope` and `legal_basis` of the run; null when it was started without."
+)
 LogLevel = Literal["debug", "info", "warning", "error"]
 MAX_VERSION = 2_147_483_647
 
@@ -23,6 +27,11 @@ class RunRequest(Input):
     )
     version: int | None = Field(
         default=None, ge=1, le=MAX_VERSION, description="Null: the newest version.", examples=[None]
+    )
+    context: RunContext | None = Field(
+        default=None,
+        description="On what grounds it is started. What is left out comes from the workflow's `context.defaults`.",
+        examples=[None],
     )
 
 
@@ -77,6 +86,7 @@ class RunForm(RunSummary):
 
     input: Any
     output: Any = Field(description=OUTPUT)
+    context: Any = Field(description=CONTEXT)
     steps: list[StepForm] = Field(description="In order of their start.")
 
 
@@ -89,6 +99,10 @@ class AttemptForm(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     retry_at: datetime | None = Field(description="When the next attempt is due, if there is one.")
+    input: Any = Field(
+        description="The step's config after its expressions; what looks like a credential is `***`."
+    )
+    wait: Any = Field(description="What it waits for, or has waited for; else null.")
     output: Any = Field(description=OUTPUT)
     error: Any
 
@@ -102,3 +116,4 @@ class LogForm(BaseModel):
     message: str
     data: Any
     at: datetime
+    context: Any = Field(description=CONTEXT)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from app.core.statuses import WebhookAuth
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
+from app.schemas.context import ContextRules
 
 EXAMPLE_DEFINITION: dict[str, Any] = {
     "steps": [
@@ -61,6 +62,9 @@ class WorkflowDraft(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    context: ContextRules | None = Field(
+        default=None, description="What every run must be told of its grounds; null: nothing."
+    )
 
 
 class WorkflowChanges(Input):
@@ -72,6 +76,9 @@ class WorkflowChanges(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    context: ContextRules | None = Field(
+        default=None, description="What every run must be told of its grounds; null: nothing."
+    )
 
 
 class DefinitionCheck(Input):
@@ -97,6 +104,7 @@ class WorkflowSummary(BaseModel):
     enabled: bool
     webhook: Webhook
     dedupe: Dedupe | None
+    context: ContextRules | None
     webhook_url: str = Field(
         description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
     )

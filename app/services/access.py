@@ -3,6 +3,7 @@
 from sqlmodel import Session
 
 from app.core.errors import NotFound
+from app.engine.evidence.run_context import may_read
 from app.models import Run, User, Workflow
 
 
@@ -19,12 +20,24 @@ def require_workflow(session: Session, user: User, workflow_id: str) -> Workflow
 
 
 def require_run(session: Session, user: User, run_id: str) -> Run:
-    """Return a run of this user; it outlives its workflow.
+    """Return a run of this user, to do something with it; it outlives its workflow.
 
     Raises:
         NotFound: there is none, or it is not theirs.
     """
     run = session.get(Run, run_id)
     if run is None or run.owner_id != user.id:
+        raise NotFound(f"There is no run {run_id}, or it is not yours.")
+    return run
+
+
+def require_readable_run(session: Session, user: User, run_id: str) -> Run:
+    """Return a run that this user may read: their own, or one whose legal basis names them.
+
+    Raises:
+        NotFound: there is none, or it is neither.
+    """
+    run = session.get(Run, run_id)
+    if run is None or (run.owner_id != user.id and not may_read(run.context, user.email)):
         raise NotFound(f"There is no run {run_id}, or it is not yours.")
     return run

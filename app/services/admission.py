@@ -12,6 +12,7 @@ from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, W
 from app.core.security.tokens import TokenClaims
 from app.core.security.webhook_tokens import webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
+from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 
@@ -34,6 +35,7 @@ class TriggerRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
     validated_for: str | None = None
+    context: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Target:
     webhook_serial: int
     dedupe_key: str | None
     inputs: Mapping[str, Any] | None
+    context_rules: Mapping[str, Any] | None = None
 
 
 def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, key: str) -> NewRun:
@@ -67,7 +70,7 @@ def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, ke
         NotFound: no such workflow or version, or another owner's.
         NotAuthenticated: neither the owner nor the webhook's token.
         WorkflowDisabled: the owner has switched it off.
-        InvalidInput: the idempotency key cannot be used.
+        InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
@@ -84,7 +87,24 @@ def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, ke
         trigger=request.kind,
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
+        context=_context(request, target.context_rules),
     )
+
+
+def _context(request: TriggerRequest, rules: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    context = merged_context(rules, request.context)
+    missing = missing_fields(rules, context)
+    if not missing:
+        return context
+    if request.kind is TriggerKind.MANUAL:
+        how = "send it in `context`"
+    else:
+        how = "set the workflow's `context.defaults`, or start it by POST /api/v1/workflows/{workflow_id}/runs"
+    problems = [
+        Problem(f"/context/{name}", "missing_context", f"The workflow requires `{name}`: {how}.")
+        for name in missing
+    ]
+    raise InvalidInput("The run's context lacks what the workflow requires.", problems)
 
 
 def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key: str) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import tuple_
+from sqlalchemy import func, tuple_
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -21,9 +21,9 @@ from app.core.statuses import (
     TriggerKind,
 )
 from app.engine.artifacts.store import Artifact
-from app.models import Run, RunLog, StepAttempt, User
+from app.models import Evidence, Run, RunLog, StepAttempt, User
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
-from app.services.access import require_run, require_workflow
+from app.services.access import require_readable_run, require_workflow
 from app.services.pages import decode_cursor, newest_first
 
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
@@ -60,16 +60,23 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which log lines to list; `level` is the least one."""
+    """Which log lines to list: of a step and its iterations, of at least a `level`, with a `text` in the message."""
 
     step: str | None = None
     level: LogLevel = "debug"
+    text: str | None = None
 
     def narrow(self, query: SelectOfScalar[RunLog]) -> SelectOfScalar[RunLog]:
         """Return the query with these conditions."""
         levels = LOG_LEVELS[LOG_LEVELS.index(self.level) :]
         query = query.where(col(RunLog.level).in_(levels))
-        return query if self.step is None else query.where(RunLog.path == self.step)
+        if self.text is not None:
+            query = query.where(col(RunLog.message).icontains(self.text, autoescape=True))
+        if self.step is None:
+            return query
+        inside = f"{self.step}["
+        begins = func.substr(col(RunLog.path), 1, len(inside))
+        return query.where((col(RunLog.path) == self.step) | (begins == inside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Runs:
         Raises:
             NotFound: it is absent or another owner's.
         """
-        run = require_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.owner, run_id)
         query = (
             select(StepAttempt)
             .where(StepAttempt.run_id == run_id)
@@ -113,7 +120,13 @@ class Runs:
         )
         steps = summarise(self.session.exec(query).all(), over=run.status in FINAL_RUN_STATUSES)
         output = output_of(run, run_id)
-        return RunForm(**summary_of(run).model_dump(), input=run.input, output=output, steps=steps)
+        return RunForm(
+            **summary_of(run).model_dump(),
+            input=run.input,
+            output=output,
+            context=run.context,
+            steps=steps,
+        )
 
     def attempts(self, run_id: str, path: str) -> Sequence[AttemptForm]:
         """Return the attempts at one step, first one first.
@@ -121,7 +134,7 @@ class Runs:
         Raises:
             NotFound: the run, or the step in it, is absent, or another owner's.
         """
-        require_run(self.session, self.owner, run_id)
+        require_readable_run(self.session, self.owner, run_id)
         query = (
             select(StepAttempt)
             .where(StepAttempt.run_id == run_id, StepAttempt.path == path)
@@ -138,18 +151,23 @@ class Runs:
         ]
 
     def artifact(self, run_id: str, sha256: str) -> Artifact:
-        """Return a large output of the run, or of one of its steps.
+        """Return a large output of the run or of one of its steps, or a large content of its evidence.
 
         Raises:
             NotFound: the run has none with this hash, or is absent or another owner's.
         """
-        run = require_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.owner, run_id)
         query = select(StepAttempt.output_bytes).where(
             StepAttempt.run_id == run_id, StepAttempt.output_artifact == sha256
         )
         size = self.session.exec(query).first()
         if size is None and run.output_artifact == sha256:
             size = run.output_bytes
+        if size is None:
+            attached = select(Evidence.artifact_bytes).where(
+                Evidence.run_id == run_id, Evidence.artifact == sha256
+            )
+            size = self.session.exec(attached).first()
         if size is None:
             raise NotFound(
                 f"This run has no such artifact: GET /api/v1/runs/{run_id} tells the `url` of each."
@@ -164,13 +182,13 @@ class Runs:
         Raises:
             NotFound: the run is absent or another owner's.
         """
-        require_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.owner, run_id)
         query = wanted.narrow(select(RunLog).where(RunLog.run_id == run_id))
         if cursor is not None:
             query = query.where(tuple_(*_LOG_KEY) > tuple_(*decode_cursor(cursor, _read_log_key)))
         rows = self.session.exec(query.order_by(*_LOG_KEY).limit(limit + 1)).all()
         next_cursor = _log_cursor(rows[limit - 1]) if len(rows) > limit else None
-        return [log_form_of(row) for row in rows[:limit]], next_cursor
+        return [log_form(row, run.context) for row in rows[:limit]], next_cursor
 
 
 def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
@@ -228,9 +246,9 @@ def _step_status(latest: StepAttempt, *, over: bool) -> StepStatus:
     return StepStatus.WAITING if will_be_tried_again else StepStatus.FAILED
 
 
-def log_form_of(row: RunLog) -> LogForm:
-    """Return a log line."""
-    return LogForm.model_validate({**row.model_dump(), "step": row.path})
+def log_form(row: RunLog, context: Any) -> LogForm:
+    """Return a line with the context of its run."""
+    return LogForm.model_validate({**row.model_dump(), "step": row.path, "context": context})
 
 
 def _log_cursor(row: RunLog) -> str:

@@ -17,8 +17,8 @@ from app.core.clock import Clock
 from app.core.statuses import FINAL_RUN_STATUSES
 from app.models import Run, RunLog, StepAttempt, User
 from app.schemas.stream import StepChange
-from app.services.access import require_run
-from app.services.runs import log_form_of, output_of, summary_of
+from app.services.access import require_readable_run
+from app.services.runs import log_form, output_of, summary_of
 
 NEWEST_RUNS = 200
 """How many of an owner's runs a feed looks at, and as many of those that were not over when it last looked."""
@@ -56,10 +56,12 @@ class RunFeed:
         """Return what is new, and whether the run is over.
 
         Raises:
-            NotFound: the run is absent or another owner's.
+            NotFound: the run is absent, or not theirs to read.
         """
-        run = require_run(session, self.user, self.run_id)
-        changes = self._steps(session)  # read after the run: what is over brings no more of them
+        run = require_readable_run(session, self.user, self.run_id)
+        changes = self._steps(
+            session, run.context
+        )  # read after the run: what is over brings no more of them
         summary = summary_of(run)
         told = orjson.dumps(summary.model_dump(mode="json"))
         if told != self._told:
@@ -70,7 +72,7 @@ class RunFeed:
             changes.append(Change("end", {"status": run.status}))
         return changes, over
 
-    def _steps(self, session: Session) -> list[Change]:
+    def _steps(self, session: Session, context: Any) -> list[Change]:
         query = select(StepAttempt).where(
             StepAttempt.run_id == self.run_id, col(StepAttempt.changed) > self.after
         )
@@ -78,7 +80,7 @@ class RunFeed:
         rows = session.exec(query.order_by(*order)).all()
         if not rows:
             return []
-        lines = self._lines(session, {row.path for row in rows})
+        lines = self._lines(session, {row.path for row in rows}, context)
         changes: list[Change] = []
         for row, following in zip(rows, [*rows[1:], None], strict=True):
             changes += [line for key, line in lines if key == (row.path, row.attempt)]
@@ -89,11 +91,13 @@ class RunFeed:
         self.after = rows[-1].changed
         return changes
 
-    def _lines(self, session: Session, paths: set[str]) -> list[tuple[tuple[str, int], Change]]:
+    def _lines(
+        self, session: Session, paths: set[str], context: Any
+    ) -> list[tuple[tuple[str, int], Change]]:
         """Return log lines: they are committed with the end of their attempt."""
         query = select(RunLog).where(RunLog.run_id == self.run_id, col(RunLog.path).in_(paths))
         rows = session.exec(query.order_by(col(RunLog.at), col(RunLog.line))).all()
-        return [((row.path, row.attempt), Change("log", log_form_of(row))) for row in rows]
+        return [((row.path, row.attempt), Change("log", log_form(row, context))) for row in rows]
 
 
 @dataclass(slots=True)

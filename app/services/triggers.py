@@ -18,7 +18,7 @@ from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
-from app.db.types import Id, Status
+from app.db.types import Id, Json, Status
 from app.engine import store
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.intake import Accepted, NewRun, accept
@@ -37,7 +37,7 @@ SYNC_SECONDS = 30.0
 LOAD_TARGETS = Statement(
     """
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
-           versions.id AS version_id, versions.version
+           w.context_required, versions.id AS version_id, versions.version
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
@@ -51,6 +51,7 @@ LOAD_TARGETS = Statement(
         "webhook_auth": Status(WebhookAuth),
         "webhook_serial": Integer(),
         "dedupe_key": String(),
+        "context_required": Json,
         "version_id": Id(),
         "version": Integer(),
     },
@@ -170,6 +171,7 @@ class TriggerDesk:
                 row.webhook_serial,
                 row.dedupe_key,
                 plan.inputs if plan else None,
+                context_rules=row.context_required,
             )
         return targets
 

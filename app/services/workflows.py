@@ -253,6 +253,8 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
         columns["webhook_auth"] = form.webhook.auth
     if "dedupe" in sent:
         columns["dedupe_key"] = form.dedupe.key if form.dedupe else None
+    if "context" in sent:
+        columns["context_required"] = form.context.stored if form.context else None
     return columns
 
 

@@ -22,11 +22,16 @@ class FakeContext:
     upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
 
+    evidence: list[tuple[str, Any, str]] = field(default_factory=list)
+
     def now(self) -> datetime:
         return NOW
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         self.lines.append((message, level, data))
+
+    def attach_evidence(self, kind: str, content: Any, *, title: str = "") -> None:
+        self.evidence.append((kind, content, title))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -367,3 +368,41 @@ def test_the_example_holds_and_every_field_is_described() -> None:
 
     fields = Config.model_json_schema()["properties"].values()
     assert all(field["description"] for field in fields)
+
+
+async def test_a_call_is_put_on_record_when_it_is_asked_for(context: FakeContext) -> None:
+    await call_server(context, reply(200, b'{"id": 7}', JSON + "Set-Cookie: a=b\r\n"))
+    async with serve(reply(409, b"no")) as server:
+        url = f"{server.url()}a?b=1"
+        with pytest.raises(Fail):
+            await call(context, url, method="POST", text="hi", evidence=True)
+
+    ((kind, content, title),) = context.evidence
+    assert (kind, title) == ("http_call", "POST 127.0.0.1: 409")
+    assert content["request"] == {
+        "method": "POST",
+        "url": url,
+        "idempotency_key": context.idempotency_key,
+        "body": {"bytes": 2, "sha256": hashlib.sha256(b"hi").hexdigest()},
+        "sent_at": "2026-11-20T12:00:00+00:00",
+    }
+    assert content["response"] == {
+        "status": 409,
+        "url": url,
+        "headers": {"content-length": "2"},
+        "body": {"bytes": 2, "sha256": hashlib.sha256(b"no").hexdigest(), "content": "no"},
+    }
+    assert content["elapsed_seconds"] > 0
+
+
+async def test_a_large_body_is_put_on_record_by_its_hash(context: FakeContext) -> None:
+    body = b"x" * 20_000
+
+    await call_server(context, reply(200, body), evidence=True)
+
+    ((_, content, _),) = context.evidence
+    assert content["response"]["body"] == {
+        "bytes": 20_000,
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "content": None,
+    }

@@ -9,6 +9,7 @@ from app.api.deps import Services
 from app.core.security.webhook_tokens import webhook_token
 from app.core.statuses import WebhookAuth
 from app.models import Workflow
+from app.schemas.context import rules_of
 from app.schemas.workflow import Dedupe, Webhook, WorkflowForm, WorkflowSummary
 from app.services.workflows import Saved
 
@@ -30,6 +31,7 @@ class WorkflowForms:
             enabled=workflow.enabled,
             webhook=Webhook(auth=workflow.webhook_auth),
             dedupe=Dedupe(key=workflow.dedupe_key) if workflow.dedupe_key else None,
+            context=rules_of(workflow.context_required),
             webhook_url=self._webhook_url(workflow),
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,

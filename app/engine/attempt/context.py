@@ -11,6 +11,8 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
+from app.engine.attempt.masking import masked
+from app.engine.evidence.attaching import attached
 from app.engine.sdk import Fail, LogLevel
 
 CommandKind = Literal["evidence", "event", "run", "response"]
@@ -75,6 +77,19 @@ class AttemptContext:
         if len(self.lines) < MAX_LOG_LINES:
             self.keep(LogLine(self.clock.now(), level, cut(str(message)), storable(data)))
 
+    def attach_evidence(self, kind: str, content: Any, *, title: str = "") -> None:
+        """Put something on record with the attempt; secrets in it are masked.
+
+        Raises:
+            Fail: it has no kind, is no JSON object, list or text, or is too much.
+        """
+        try:
+            encoded = encode(content)
+        except (ValueError, TypeError, RecursionError) as error:
+            message = cut(f"The evidence cannot be stored as JSON: {error}")
+            raise Fail(message, code="invalid_evidence") from None
+        self.order("evidence", attached(cut(kind), encoded, cut(title), self.now()))
+
     def order(self, kind: CommandKind, data: Mapping[str, Any]) -> None:
         """Ask the engine for something.
 
@@ -114,11 +129,11 @@ def storable(data: Any) -> Any:
 
 
 def kept_input(config: Mapping[str, Any]) -> Any:
-    """Return a rendered config (plain JSON) as the history keeps it: a copy, or a note that it is too large."""
+    """Return a rendered config (plain JSON) as the history keeps it: a copy without secrets, or a note that it is too large."""
     encoded = orjson.dumps(config)
     if len(encoded) > MAX_DATA_BYTES or _NUL in encoded:
         return "(a config larger than 16 KiB, or with NUL characters)"
-    return orjson.loads(encoded)
+    return masked(encoded)
 
 
 def encode(value: Any) -> bytes:

@@ -11,6 +11,7 @@ import httpx
 import pydantic_core
 from pydantic import AfterValidator, model_validator
 
+from app.engine.nodes._http_response import body_of, evidence_of, text_of
 from app.engine.sdk import Context, Fail, Field, Node, NodeConfig, NodeOutput, Retry
 
 CONNECT_SECONDS = 10.0
@@ -19,11 +20,6 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 SET_BY_THE_PLATFORM = re.compile(
     r"connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade",
     re.IGNORECASE,
-)
-JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\b", re.ASCII | re.IGNORECASE)
-# Python also knows codecs that are no charsets, some of them slow enough to stall a worker.
-TEXT_CHARSET = re.compile(
-    r"(?ai)(utf-?(8|16|32)|(us-)?ascii|iso-?8859|latin|windows-|cp\d|koi8|shift|euc|gb|big5|mac)"
 )
 
 
@@ -120,6 +116,10 @@ class Config(NodeConfig):
         default=None,
         description="Whether to follow redirects, five at most. Unset: for GET and HEAD alone, because a redirected POST silently becomes a GET.",
     )
+    evidence: bool = Field(
+        default=False,
+        description="Whether to put the call on record: address, status, times, and bodies by their hash; credentials are masked.",
+    )
 
     @model_validator(mode="after")
     def _one_body(self) -> "Config":
@@ -159,21 +159,29 @@ class HttpRequest(Node[Config, Output]):
 
     async def run(self, config: Config, context: Context) -> Output:
         """Send the request and read the response."""
-        started = time.perf_counter()
+        started, sent_at = time.perf_counter(), context.now()
         try:
             request = _request_of(config, context.idempotency_key)
             async with context.http.stream(**request) as response:
                 content = await _read(response, config.max_response_bytes)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure_of(error) from None
+        if config.evidence:
+            told = {**evidence_of(response, content, sent_at), "elapsed_seconds": _since(started)}
+            title = f"{config.method} {response.url.host}: {response.status_code}"
+            context.attach_evidence("http_call", told, title=title)
         if not _is_expected(response.status_code, config.expected_status):
             raise _unexpected(response, content, context)
         return Output(
             status=response.status_code,
             headers=dict(response.headers.items()),
-            body=_body_of(response, content, config.response),
-            elapsed_seconds=round(time.perf_counter() - started, 6),
+            body=body_of(response, content, config.response),
+            elapsed_seconds=_since(started),
         )
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 6)
 
 
 def _request_of(config: Config, idempotency_key: str) -> dict[str, Any]:
@@ -256,7 +264,7 @@ def _is_expected(status: int, expected: Sequence[int | str]) -> bool:
 def _unexpected(response: httpx.Response, content: bytes, context: Context) -> Fail | Retry:
     status = response.status_code
     message = f"{response.url.host} answered {status} {response.reason_phrase}".strip() + "."
-    data = {"status": status, "body": _text_of(response, content[:EXCERPT_BYTES])}
+    data = {"status": status, "body": text_of(response, content[:EXCERPT_BYTES])}
     if response.has_redirect_location:
         message += " It redirects: set `follow_redirects`, or call the new address."
     if status not in (408, 425, 429) and status < 500:
@@ -278,23 +286,3 @@ def _retry_after(response: httpx.Response, context: Context) -> float | None:
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
         seconds = (date - context.now()).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
-def _body_of(response: httpx.Response, content: bytes, form: str) -> Any:
-    content_type = response.headers.get("content-type", "")
-    if form == "text" or (form == "auto" and not JSON_TYPE.match(content_type)):
-        return _text_of(response, content)
-    if not content.strip():
-        return None
-    try:
-        return pydantic_core.from_json(content.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
-    except ValueError as error:
-        raise Fail(
-            f"The response is not valid JSON ({error}): set `response` to `text` to read it as it is.",
-            code="invalid_response",
-        ) from None
-
-
-def _text_of(response: httpx.Response, content: bytes) -> str:
-    charset = response.encoding or ""
-    return content.decode(charset if TEXT_CHARSET.match(charset) else "utf-8", errors="replace")

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import Session, select
 
 from app.core.errors import InvalidInput
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.language.definition import parse_definition
 from app.engine.registry import load_catalogue
+from app.models import Evidence
 from app.schemas.workflow import WorkflowDraft
 from examples.echo_server import EchoServer
 from tests.integration.engine.world import World
@@ -114,3 +116,17 @@ async def test_low_stock_is_logged_and_posted(world: World, echo: EchoServer) ->
     assert run.output["body"]["body"]["text"] == "Low stock: tea (3), sugar (0)"
     line = world.logs(run.id)[0]
     assert (line.level, line.message, len(line.data)) == ("warning", "2 to order again", 2)
+
+
+async def test_an_incident_is_put_on_record(world: World, echo: EchoServer) -> None:
+    workflow = _save(world, echo, "incident_runbook")
+
+    run = await world.start(workflow, {"service": "checkout", "incident": "INC-7"})
+
+    with Session(world.engine) as session:
+        query = select(Evidence).where(Evidence.run_id == run.id).order_by("at")
+        on_record = [(row.path, row.title) for row in session.exec(query)]
+    assert run.status is RunStatus.SUCCEEDED
+    assert on_record == [("probe", "GET 127.0.0.1: 503"), ("page", "POST 127.0.0.1: 200")]
+    assert world.logs(run.id)[0].data["down"] is True
+    assert echo.counts()["by_path"]["/pager"] == 1

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from app.api.application import create_app
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
+from app.engine.evidence.bundle import faults_of
 from examples.echo_server import EchoServer
 from tests.integration.engine.world import KEY, World
 
@@ -95,8 +96,11 @@ async def test_the_first_screen_makes_an_account_and_runs_a_workflow(
     assert echo.counts()["by_path"] == {"/api/webhooks/xxx/yyy": 1}
 
 
-async def test_the_examples_page_runs_all_three(world: World, run_page: RunPage) -> None:
+async def test_the_examples_page_runs_all_four(
+    world: World, run_page: RunPage, tmp_path: Path
+) -> None:
     said = await run_page("examples/README.md")
 
-    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 3
+    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 4
     assert said.count('"status":"queued"') == 3
+    assert list(faults_of((tmp_path / "incident.json").read_bytes())) == []

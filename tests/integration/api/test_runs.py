@@ -113,6 +113,7 @@ async def test_logs_are_read_oldest_first_by_step_level_and_page(
         "message": "line 0",
         "data": None,
         "at": first["items"][0]["at"],
+        "context": None,
     }
 
 

@@ -17,6 +17,7 @@ from app.services.pages import DEFAULT_LIMIT
 from app.services.runs import LogFilter, RunFilter
 
 MAX_LOG_LINES = 1000
+MAX_SEARCH_CHARACTERS = 200
 router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
 StatusFilter = Annotated[RunStatus | None, Query(description="Only runs that stand here.")]
 
@@ -45,11 +46,25 @@ async def run_filter(
 
 
 async def log_filter(
-    step: Annotated[str | None, Query(description="Only lines of the step with this path.")] = None,
+    step: Annotated[
+        str | None,
+        Query(
+            description="Only lines of the step with this path, and of what is in its iterations.",
+            max_length=500,
+        ),
+    ] = None,
     level: Annotated[LogLevel, Query(description="Only lines of at least this level.")] = "debug",
+    q: Annotated[
+        str | None,
+        Query(
+            description="Only lines with this text in their message, in whatever case.",
+            min_length=1,
+            max_length=MAX_SEARCH_CHARACTERS,
+        ),
+    ] = None,
 ) -> LogFilter:
     """Return which lines the caller wants."""
-    return LogFilter(step, level)
+    return LogFilter(step, level, q)
 
 
 @router.get(

@@ -109,6 +109,7 @@ async def start_run(
             input=form.input,
             idempotency_key=key,
             version=form.version,
+            context=form.context.stored if form.context else None,
         )
     )
     response.headers["Location"] = f"/api/v1/runs/{answer.run_id}"
