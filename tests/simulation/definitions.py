@@ -75,7 +75,7 @@ class _Writer:
             "on_item_error": self._random.choice(("fail", "continue")),
         }
         if self._rarely(12):
-            config["items"] = self._random.choice(("5", "input.nothing", "[1] + 1"))
+            config["items"] = self._random.choice(("now", "input.nothing", "[now] + 1"))
         elif self._rarely(5):
             config |= {"stop_when": "index == 1", "concurrency": 1}
         elif self._rarely(20):

@@ -169,7 +169,7 @@ class WorkerProcess:
             Timers(self._engine, self._clock, self._hand_on),
             Signals(
                 self._engine,
-                lambda: self._lease.worker_id,
+                self._lease,
                 self._orchestrator.held,
                 on_loop(self._orchestrator.deliver),
                 on_loop(self._orchestrator.drop),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import Engine
 
 from app.engine.active_run import EndedWait
+from app.engine.lease import Lease
 from app.engine.waiting import store
 from app.engine.waiting.ending import load_ended
 
@@ -18,13 +19,13 @@ class Signals:
     def __init__(
         self,
         engine: Engine,
-        worker_id: Callable[[], str],
+        lease: Lease,
         held: Callable[[], Mapping[str, int]],
         deliver: Callable[[Mapping[str, Sequence[EndedWait]]], None],
         drop: Callable[[Mapping[str, int]], None],
     ) -> None:
         self._engine = engine
-        self._worker_id = worker_id
+        self._lease = lease
         self._held = held
         self._deliver = deliver
         self._drop = drop
@@ -32,11 +33,13 @@ class Signals:
     def run_once(self) -> Mapping[str, int]:
         """Look once; returns the numbers of runs that were told of ended waits, and that were let go."""
         held = self._held()
-        if not held:
+        if (
+            not held or not self._lease.valid()
+        ):  # without a lease, all is dropped once that is certain
             return {"signalled": 0, "gone": 0}
         rows = [{"id": run_id, "epoch": epoch} for run_id, epoch in held.items()]
         with self._engine.begin() as connection:
-            worker_id = self._worker_id()
+            worker_id = self._lease.worker_id
             gone = store.FIND_GONE.run(connection, rows, worker_id=worker_id)
             signalled = store.TAKE_SIGNALS.run(connection, worker_id=worker_id)
             ended = load_ended(connection, [row.id for row in signalled]) if signalled else {}

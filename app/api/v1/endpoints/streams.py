@@ -2,17 +2,17 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 
 from app.api.body import GuardedRoute
-from app.api.deps import CurrentClaims, CurrentUser, RunId, Services
+from app.api.deps import CurrentClaims, CurrentUser, RunId, Services, current_user
 from app.api.event_stream import event_stream
 from app.api.openapi import problems
 from app.services.streams import OwnerFeed, RunFeed, place_of
 
 MAX_EVENT_ID = 20
-router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
 LastEventId = Annotated[
     str | None,
     Header(
