@@ -23,6 +23,11 @@ class NewRun:
     trigger: TriggerKind
     input: Any
     idempotency_key: str | None = None
+    id: str | None = None
+    """None: a fresh one."""
+    depth: int = 0
+    parent_run_id: str | None = None
+    parent_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def _earlier(
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     return {
-        "id": new_id(),
+        "id": run.id or new_id(),
         "owner_id": run.owner_id,
         "workflow_id": run.workflow_id,
         "version_id": run.version_id,
@@ -72,4 +77,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "idempotency_key": run.idempotency_key,
         "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
+        "depth": run.depth,
+        "parent_run_id": run.parent_run_id,
+        "parent_path": run.parent_path,
     }

@@ -51,9 +51,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      epoch, wake_at, created_at)
+                      epoch, wake_at, created_at, depth, parent_run_id, parent_path)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           0, wake_at, created_at
+           0, wake_at, created_at, depth, parent_run_id, parent_path
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -69,6 +69,9 @@ INSERT_RUNS = Statement(
         "idempotency_key": "text",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
+        "depth": "integer",
+        "parent_run_id": "uuid",
+        "parent_path": "text",
     },
     returns={"id": Id()},
 )
@@ -184,6 +187,7 @@ INSERT_LOGS = Statement(
 )
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
 # stays paused unless it was resumed meanwhile; one that would wait although one of its waits has just ended is due at once.
+# One that is over is marked with what its workflow wants to be called, as it stands at that moment.
 LEAVE = Statement(
     """
     UPDATE runs SET status = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN 'paused'
@@ -193,7 +197,10 @@ LEAVE = Statement(
                                      OR (v.status = 'waiting' AND runs.signalled) THEN runs.created_at
                                    ELSE v.wake_at END,
                     output = v.output, output_artifact = v.output_artifact, output_bytes = v.output_bytes, error = v.error,
-                    waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false
+                    waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false,
+                    hooks = CASE WHEN v.status IN ('succeeded', 'failed', 'timed_out') THEN
+                              (SELECT CASE v.status WHEN 'succeeded' THEN w.on_success ELSE w.on_failure END
+                               FROM workflows w WHERE w.id = runs.workflow_id) END
     FROM {rows} WHERE runs.id = v.id
     """,
     rows={

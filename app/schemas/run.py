@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
 from app.schemas.common import EXAMPLE_ID, Input
+from app.schemas.hook import HookCallForm, ParentForm
 
 OUTPUT = 'JSON; a large one is told as `{"$artifact": {"sha256", "bytes", "url"}}`: GET its `url` (with your token).'
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -72,12 +73,31 @@ class StepForm(BaseModel):
     error: Any
 
 
+class ChildForm(BaseModel):
+    """A run that this one has started."""
+
+    run_id: str = Field(examples=[EXAMPLE_ID])
+    workflow_id: str = Field(examples=[EXAMPLE_ID])
+    step: str | None = Field(
+        description="Path of the step that did; null: the end of the run did, by a hook.",
+        examples=["ship"],
+    )
+    status: RunStatus
+
+
 class RunForm(RunSummary):
     """A run with everything that happened in it so far."""
 
     input: Any
     output: Any = Field(description=OUTPUT)
     steps: list[StepForm] = Field(description="In order of their start.")
+    parent: ParentForm | None = Field(description="The run that has started this one.")
+    children: list[ChildForm] = Field(
+        description="The runs that it has started, in order; the first 1,000 at most."
+    )
+    hook_calls: list[HookCallForm] = Field(
+        description="URLs that are called because it has ended, and hooks that could not be started."
+    )
 
 
 class AttemptForm(BaseModel):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from app.core.statuses import WebhookAuth
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
+from app.schemas.hook import ON_FAILURE, ON_SUCCESS, Hooks
 
 EXAMPLE_DEFINITION: dict[str, Any] = {
     "steps": [
@@ -61,6 +62,8 @@ class WorkflowDraft(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    on_success: Hooks = Field(default=[], description=ON_SUCCESS)
+    on_failure: Hooks = Field(default=[], description=ON_FAILURE)
 
 
 class WorkflowChanges(Input):
@@ -72,6 +75,8 @@ class WorkflowChanges(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    on_success: Hooks = Field(default=[], description=ON_SUCCESS)
+    on_failure: Hooks = Field(default=[], description=ON_FAILURE)
 
 
 class DefinitionCheck(Input):
@@ -97,6 +102,8 @@ class WorkflowSummary(BaseModel):
     enabled: bool
     webhook: Webhook
     dedupe: Dedupe | None
+    on_success: Hooks = Field(description=ON_SUCCESS)
+    on_failure: Hooks = Field(description=ON_FAILURE)
     webhook_url: str = Field(
         description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
     )

@@ -25,6 +25,7 @@ from app.models import Run, RunLog, StepAttempt, User
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
 from app.services.access import require_run, require_workflow
 from app.services.pages import decode_cursor, newest_first
+from app.services.relations import relations_of
 
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
@@ -113,7 +114,13 @@ class Runs:
         )
         steps = summarise(self.session.exec(query).all(), over=run.status in FINAL_RUN_STATUSES)
         output = output_of(run, run_id)
-        return RunForm(**summary_of(run).model_dump(), input=run.input, output=output, steps=steps)
+        return RunForm(
+            **summary_of(run).model_dump(),
+            **relations_of(self.session, run),
+            input=run.input,
+            output=output,
+            steps=steps,
+        )
 
     def attempts(self, run_id: str, path: str) -> Sequence[AttemptForm]:
         """Return the attempts at one step, first one first.
