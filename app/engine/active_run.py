@@ -100,7 +100,8 @@ class ActiveRun:
                 continue
             if state.attempt == wait.attempt:
                 policy = self.board.step(wait.path).retry
-                states.append(settle(state, outcome_of(wait.resolution), policy, now, random))
+                outcome = self.within_limit(outcome_of(wait.resolution))
+                states.append(settle(state, outcome, policy, now, random))
         return states
 
     def advance(

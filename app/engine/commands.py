@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -9,8 +10,10 @@ from sqlalchemy import Connection
 from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
+from app.engine.children.starting import child_run
 from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
+from app.engine.intake import accept
 from app.engine.planning.record import StepState
 
 
@@ -35,7 +38,20 @@ def _keep_evidence(connection: Connection, issued: Sequence[Issued]) -> Followup
     return Followups()
 
 
-CARRIERS: Final[Mapping[CommandKind, Carrier]] = {"evidence": _keep_evidence}
+def _start_runs(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    runs = [
+        child_run(item.checkpoint.run_id, item.state.path, item.checkpoint.facts, item.data)
+        for item in issued
+    ]
+    now = max(datetime.fromisoformat(item.data["at"]) for item in issued)
+    accepted = accept(connection, runs, now)
+    return Followups(new_runs=tuple(run.run_id for run in accepted))
+
+
+CARRIERS: Final[Mapping[CommandKind, Carrier]] = {
+    "evidence": _keep_evidence,
+    "run": _start_runs,
+}
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})
 """What a failed attempt asked for is not done: the next attempt will ask again."""

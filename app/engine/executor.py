@@ -92,6 +92,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         scope=attempt.scope if step.expressions else {},
         upstream=context.upstream,
         ports=step.ports,
+        timeout_seconds=context.timeout_seconds,
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

@@ -25,6 +25,11 @@ class NewRun:
     idempotency_key: str | None = None
     context: Mapping[str, Any] | None = None
     """On what grounds it is started: `assumptions`, `data_scope`, `legal_basis`."""
+    id: str | None = None
+    """None: a fresh one."""
+    depth: int = 0
+    parent_run_id: str | None = None
+    parent_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def _earlier(
 
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
     return {
-        "id": new_id(),
+        "id": run.id or new_id(),
         "owner_id": run.owner_id,
         "workflow_id": run.workflow_id,
         "version_id": run.version_id,
@@ -75,4 +80,7 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         **({} if run.context is None else {"context": run.context}),
         "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
+        "depth": run.depth,
+        "parent_run_id": run.parent_run_id,
+        "parent_path": run.parent_path,
     }

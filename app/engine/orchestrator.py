@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -16,6 +17,7 @@ from app.engine.active_run import ActiveRun, EndedWait, NotKept
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
 from app.engine.checkpoint import Brought, Checkpoint
+from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.executor import Attempt, run_attempt
 from app.engine.inbox import Inbox
@@ -64,6 +66,7 @@ class Workshop:
     outputs: Outputs
     clock: Clock
     max_output_bytes: int
+    targets: Targets
 
 
 class Orchestrator:
@@ -263,6 +266,8 @@ class Orchestrator:
             http=self._shop.http,
             clock=self._shop.clock,
             upstream=run.board.upstream(state.path),
+            timeout_seconds=step.given_timeout_seconds,
+            find_target=partial(self._shop.targets.find, run.facts),
         )
         attempt = Attempt(
             step=step,

@@ -161,6 +161,9 @@ class Context(Protocol):
     http: httpx.AsyncClient
     """Shared, pooled, and guarded: private addresses are refused unless the operator allows them."""
 
+    timeout_seconds: float | None
+    """The step's `timeout_seconds` if the definition gives one: a node that suspends may take it for the wait."""
+
     def now(self) -> datetime:
         """Return the platform's time, aware, in UTC."""
         ...
@@ -173,6 +176,16 @@ class Context(Protocol):
         """Put an object, a list or a text on record, with its hash; it is stored with the attempt's result.
 
         What looks like a credential by its name is masked. Up to 1 MiB in an attempt.
+        """
+        ...
+
+    async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
+        """Start a run of another workflow of the same owner, by its id or name, with `value` as input; returns its id.
+
+        It begins with the commit of the attempt's result, if that succeeds or suspends; else never.
+
+        Raises:
+            Fail: there is no such workflow or version, it is disabled, or the input does not fit it.
         """
         ...
 

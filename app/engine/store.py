@@ -51,9 +51,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      context, epoch, wake_at, created_at)
+                      context, epoch, wake_at, created_at, depth, parent_run_id, parent_path)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           context, 0, wake_at, created_at
+           context, 0, wake_at, created_at, depth, parent_run_id, parent_path
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -70,6 +70,9 @@ INSERT_RUNS = Statement(
         "context": "json",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
+        "depth": "integer",
+        "parent_run_id": "uuid",
+        "parent_path": "text",
     },
     returns={"id": Id()},
 )
@@ -185,6 +188,7 @@ INSERT_LOGS = Statement(
 )
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
 # stays paused unless it was resumed meanwhile; one that would wait although a wait of its has just ended is due at once.
+# One that is over is marked with what its workflow wants to be called, as it stands at that moment.
 LEAVE = Statement(
     """
     UPDATE runs SET status = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN 'paused'
@@ -198,7 +202,10 @@ LEAVE = Statement(
                                         SELECT 1 FROM waits WHERE waits.run_id = v.id AND waits.resolution IS NOT NULL)
                                    THEN runs.created_at ELSE v.wake_at END,
                     output = v.output, output_artifact = v.output_artifact, output_bytes = v.output_bytes, error = v.error,
-                    waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false
+                    waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false,
+                    hooks = CASE WHEN v.status IN ('succeeded', 'failed', 'timed_out') THEN
+                              (SELECT CASE v.status WHEN 'succeeded' THEN w.on_success ELSE w.on_failure END
+                               FROM workflows w WHERE w.id = runs.workflow_id) END
     FROM {rows} WHERE runs.id = v.id
     """,
     rows={

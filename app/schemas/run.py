@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
 from app.schemas.common import EXAMPLE_ID, Input
 from app.schemas.context import RunContext
+from app.schemas.hook import HookCallForm, ParentForm
 
 OUTPUT = 'JSON; a large one is told as `{"$artifact": {"sha256", "bytes", "url"}}`: GET its `url` (with your token).'
 CONTEXT = (
@@ -81,6 +82,18 @@ class StepForm(BaseModel):
     error: Any
 
 
+class ChildForm(BaseModel):
+    """A run that this one has started."""
+
+    run_id: str = Field(examples=[EXAMPLE_ID])
+    workflow_id: str = Field(examples=[EXAMPLE_ID])
+    step: str | None = Field(
+        description="Path of the step that did; null: the end of the run did, by a hook.",
+        examples=["ship"],
+    )
+    status: RunStatus
+
+
 class RunForm(RunSummary):
     """A run with everything that happened in it so far."""
 
@@ -88,6 +101,13 @@ class RunForm(RunSummary):
     output: Any = Field(description=OUTPUT)
     context: Any = Field(description=CONTEXT)
     steps: list[StepForm] = Field(description="In order of their start.")
+    parent: ParentForm | None = Field(description="The run that has started this one.")
+    children: list[ChildForm] = Field(
+        description="The runs that it has started, in order; the first 1,000 at most."
+    )
+    hook_calls: list[HookCallForm] = Field(
+        description="URLs that are called because it has ended, and hooks that could not be started."
+    )
 
 
 class AttemptForm(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from app.core.statuses import WebhookAuth
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
 from app.schemas.context import ContextRules
+from app.schemas.hook import ON_FAILURE, ON_SUCCESS, Hooks
 
 EXAMPLE_DEFINITION: dict[str, Any] = {
     "steps": [
@@ -65,6 +66,8 @@ class WorkflowDraft(Input):
     context: ContextRules | None = Field(
         default=None, description="What every run must be told of its grounds; null: nothing."
     )
+    on_success: Hooks = Field(default=[], description=ON_SUCCESS)
+    on_failure: Hooks = Field(default=[], description=ON_FAILURE)
 
 
 class WorkflowChanges(Input):
@@ -79,6 +82,8 @@ class WorkflowChanges(Input):
     context: ContextRules | None = Field(
         default=None, description="What every run must be told of its grounds; null: nothing."
     )
+    on_success: Hooks = Field(default=[], description=ON_SUCCESS)
+    on_failure: Hooks = Field(default=[], description=ON_FAILURE)
 
 
 class DefinitionCheck(Input):
@@ -105,6 +110,8 @@ class WorkflowSummary(BaseModel):
     webhook: Webhook
     dedupe: Dedupe | None
     context: ContextRules | None
+    on_success: Hooks = Field(description=ON_SUCCESS)
+    on_failure: Hooks = Field(description=ON_FAILURE)
     webhook_url: str = Field(
         description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
     )

@@ -25,6 +25,7 @@ from app.models import Evidence, Run, RunLog, StepAttempt, User
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
 from app.services.access import require_readable_run, require_workflow
 from app.services.pages import decode_cursor, newest_first
+from app.services.relations import relations_of
 
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
@@ -122,9 +123,10 @@ class Runs:
         output = output_of(run, run_id)
         return RunForm(
             **summary_of(run).model_dump(),
+            context=run.context,
+            **relations_of(self.session, run),
             input=run.input,
             output=output,
-            context=run.context,
             steps=steps,
         )
 

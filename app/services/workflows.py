@@ -19,6 +19,7 @@ from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.models import User, Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
 
 DEDUPE_NAMES = ("input", "headers")
@@ -47,7 +48,7 @@ class Workflows:
         Raises:
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
-        check(draft.definition, draft.dedupe, self.catalogue)
+        check(draft.definition, draft.dedupe, self.catalogue, self._hook_problems(draft))
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
@@ -94,7 +95,8 @@ class Workflows:
         _require_match(saved.workflow, if_match)
         sent = changes.model_fields_set
         definition = changes.definition if "definition" in sent else None
-        check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue)
+        hooks = self._hook_problems(changes)
+        check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue, hooks)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
         values = _columns(changes, sent)
         if is_new_version:
@@ -153,6 +155,9 @@ class Workflows:
         workflow = require_workflow(self.session, self.owner, workflow_id)
         return self._version(workflow, number)
 
+    def _hook_problems(self, form: WorkflowDraft | WorkflowChanges) -> Sequence[Problem]:
+        return hook_problems(self.session, self.owner.id, form)
+
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
             WorkflowVersion.workflow_id == workflow.id, WorkflowVersion.version == number
@@ -197,14 +202,17 @@ class Workflows:
 
 
 def check(
-    definition: dict[str, Any] | None, dedupe: Dedupe | None, catalogue: NodeCatalogue
+    definition: dict[str, Any] | None,
+    dedupe: Dedupe | None,
+    catalogue: NodeCatalogue,
+    others: Sequence[Problem] = (),
 ) -> None:
-    """Check what a caller wants to save; what is None stays as it is.
+    """Check what a caller wants to save; what is None stays as it is. `others` are problems found elsewhere.
 
     Raises:
         InvalidDefinition: every problem at once, with pointers into the request body.
     """
-    problems = [*_dedupe_problems(dedupe)]
+    problems = [*_dedupe_problems(dedupe), *others]
     if definition is not None:
         problems = [*definition_problems(definition, catalogue), *problems]
     if problems:
@@ -255,6 +263,7 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
         columns["dedupe_key"] = form.dedupe.key if form.dedupe else None
     if "context" in sent:
         columns["context_required"] = form.context.stored if form.context else None
+    columns |= hook_columns(form, sent)
     return columns
 
 

@@ -21,6 +21,8 @@ class FakeContext:
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
     upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
+    timeout_seconds: float | None = None
+    started: list[tuple[str, Any, int | None]] = field(default_factory=list)
 
     evidence: list[tuple[str, Any, str]] = field(default_factory=list)
 
@@ -32,6 +34,10 @@ class FakeContext:
 
     def attach_evidence(self, kind: str, content: Any, *, title: str = "") -> None:
         self.evidence.append((kind, content, title))
+
+    async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
+        self.started.append((workflow, value, version))
+        return "0190b0c8-0000-7000-8000-000000000002"
 
 
 @dataclass(frozen=True)

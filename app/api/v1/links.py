@@ -32,6 +32,8 @@ class WorkflowForms:
             webhook=Webhook(auth=workflow.webhook_auth),
             dedupe=Dedupe(key=workflow.dedupe_key) if workflow.dedupe_key else None,
             context=rules_of(workflow.context_required),
+            on_success=workflow.on_success or [],
+            on_failure=workflow.on_failure or [],
             webhook_url=self._webhook_url(workflow),
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,

@@ -1,8 +1,8 @@
 """What a node gets from the engine for one attempt, and what of its words is kept."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
+from app.core.ids import new_id
 from app.engine.attempt.masking import masked
 from app.engine.evidence.attaching import attached
 from app.engine.sdk import Fail, LogLevel
@@ -47,6 +48,19 @@ class Command:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A version of a workflow of which a run may be started."""
+
+    workflow_id: str
+    version_id: str
+    version: int
+
+
+FindTarget = Callable[[str, int | None, Any], Awaitable[Target]]
+"""Finds a workflow of the run's owner by id or name, and version, for an input; raises Fail."""
+
+
 @dataclass(slots=True)
 class AttemptContext:
     """What a node gets from the engine for one attempt (`app.engine.sdk.Context`)."""
@@ -60,6 +74,9 @@ class AttemptContext:
     lines: list[LogLine] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     ordered_bytes: int = 0
+    timeout_seconds: float | None = None
+    find_target: FindTarget | None = None
+    """None where no database is at hand: in a process of its own, and in `node test`."""
     input: Any = None
     """The config after its expressions, as it is kept in the history."""
 
@@ -89,6 +106,22 @@ class AttemptContext:
             message = cut(f"The evidence cannot be stored as JSON: {error}")
             raise Fail(message, code="invalid_evidence") from None
         self.order("evidence", attached(cut(kind), encoded, cut(title), self.now()))
+
+    async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
+        """Order a run of another workflow; returns its id.
+
+        Raises:
+            Fail: it cannot be started.
+        """
+        if self.find_target is None:
+            raise Fail(
+                "Runs can be started by steps of a worker only, not by isolated ones or by `node test`.",
+                code="runs_cannot_start_here",
+            )
+        target = await self.find_target(workflow, version, value)
+        run_id = new_id()
+        self.order("run", {"id": run_id, **asdict(target), "input": value, "at": self.now()})
+        return run_id
 
     def order(self, kind: CommandKind, data: Mapping[str, Any]) -> None:
         """Ask the engine for something.

@@ -31,7 +31,7 @@ CANCEL_STEPS = Statement(
 FIND_CHILDREN = Statement(
     """
     SELECT child_run_id AS id FROM waits
-    WHERE kind = 'run' AND resolution IS NULL AND child_run_id IS NOT NULL AND run_id IN (SELECT id FROM {rows})
+    WHERE kind = 'run' AND child_run_id IS NOT NULL AND run_id IN (SELECT id FROM {rows})
     """,
     rows={"id": "uuid"},
     returns={"id": Id()},

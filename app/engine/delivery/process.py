@@ -18,9 +18,14 @@ from app.core.errors import ConfigurationError, Unavailable
 from app.core.logging import get_logger
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
+from app.engine.children.ending import ChildEndings
+from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
+from app.engine.duties.children import Children
+from app.engine.duties.hook_calls import HookCalls
+from app.engine.duties.hooks import Hooks
 from app.engine.duties.loop import Duty, DutyLoop
 from app.engine.duties.reaper import Reaper
 from app.engine.duties.renew_lease import RenewLease
@@ -30,6 +35,7 @@ from app.engine.duties.timers import Timers
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.followups import Followups
+from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
@@ -70,6 +76,7 @@ class WorkerProcess:
         self._http = build_client(build_policy(settings.egress_allow))
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
+        self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
         outputs = Outputs(self._artifacts, settings.max_output_bytes)
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(
@@ -84,6 +91,7 @@ class WorkerProcess:
                 outputs=outputs,
                 clock=self._clock,
                 max_output_bytes=settings.max_output_bytes,
+                targets=Targets(self._engine),
             ),
             self._loop,
         )
@@ -183,6 +191,9 @@ class WorkerProcess:
                 lease_seconds / REAPS_PER_LEASE,
             ),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
+            Children(self._engine, self._clock, self._endings),
+            Hooks(self._engine, self._clock, self._hand_on),
+            HookCalls(self._engine, self._clock, self._call_urls),
         )
 
     def _call_on_loop(self, tell: Callable[[T], None], told: T) -> None:
@@ -192,6 +203,12 @@ class WorkerProcess:
         """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""
         if followups.new_runs:
             self._followers.submit(self._hand_on, followups.new_runs)
+        if followups.ended_runs:
+            self._followers.submit(self._endings.tell_of, followups.ended_runs)
+
+    def _call_urls(self, calls: Sequence[Call]) -> Sequence[str | None]:
+        """Make calls on the event loop, where the guarded client lives, and wait for them."""
+        return asyncio.run_coroutine_threadsafe(call_all(self._http, calls), self._loop).result()
 
     def _take_hint(self, run_ids: Sequence[str]) -> int:
         """Advance the runs of a hint once the database answers; when the process stops, they go back to the queue."""

@@ -49,6 +49,7 @@ class Request:
     scope: Mapping[str, Any]
     upstream: Mapping[str, Any]
     ports: Sequence[str]
+    timeout_seconds: float | None = None
 
 
 class Channel:

@@ -85,6 +85,7 @@ class Runner:
             self._http,
             clock,
             request.upstream,
+            timeout_seconds=request.timeout_seconds,
             channel=self._channel,
         )
         outcome = self._outcome(request, context)

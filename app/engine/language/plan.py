@@ -57,6 +57,8 @@ class Step:
     when: Expression | None = None
     continue_on_error: bool = False
     loop: Loop | None = None
+    given_timeout_seconds: float | None = None
+    """The time-out if the definition itself gives one: a step that waits for a run is limited by it, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,9 @@ class StepParser:
             when=self.when,
             continue_on_error=self.shape.on_error == "continue",
             loop=self._loop(body) if body is not None else None,
+            given_timeout_seconds=self.shape.timeout_seconds
+            if "timeout_seconds" in self.shape.model_fields_set
+            else None,
         )
 
     def references(self) -> Iterator[tuple[Reference, str, tuple[str, ...]]]:

@@ -16,7 +16,7 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 """The longest that a node, or the server it called, can put off the next attempt."""
 
 Resolution = Mapping[str, Any]
-"""How a wait has ended, as JSON: `{"output", "port"}`, or `{"error": {"code", "message", "data"?}, "again"?}`."""
+"""How a wait has ended, as JSON: `{"output", "port", "output_bytes"?}`, or `{"error": {"code", "message", "data"?}, "again"?}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,11 @@ def outcome_of(resolution: Resolution) -> Succeeded | Failed:
     """Return what becomes of a step whose wait has ended so."""
     error = resolution.get("error")
     if error is None:
-        return Succeeded(resolution.get("output"), resolution.get("port", MAIN_PORT))
+        return Succeeded(
+            resolution.get("output"),
+            resolution.get("port", MAIN_PORT),
+            resolution.get("output_bytes", 0),
+        )
     return Failed(
         error["code"],
         error["message"],

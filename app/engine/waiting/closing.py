@@ -9,7 +9,8 @@ from app.engine.waiting import store
 
 
 def close_waits(connection: Connection, keys: Sequence[Mapping[str, Any]]) -> None:
-    """Forget waits by `run_id`, `path` and `attempt`, ended or not."""
+    """Forget waits by `run_id`, `path` and `attempt`, ended or not; runs that were waited for will be cancelled."""
+    store.ABANDON.run(connection, keys)
     store.CLOSE.run(connection, keys)
 
 

@@ -30,9 +30,22 @@ OPEN = Statement(
         "created_at": "timestamptz",
     },
 )
-# Forget waits whose steps are settled.
+# Leave waits for runs that still go on: without `on_due` they are abandoned, and their runs will be cancelled.
+ABANDON = Statement(
+    """
+    UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL
+    WHERE kind = 'run' AND (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
+      AND EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.child_run_id
+                  AND runs.status IN ('queued', 'running', 'waiting', 'paused'))
+    """,
+    rows=KEY,
+)
+# Forget waits whose steps are settled, but for those that are abandoned.
 CLOSE = Statement(
-    "DELETE FROM waits WHERE (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})",
+    """
+    DELETE FROM waits WHERE (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
+      AND (kind <> 'run' OR on_due IS NOT NULL)
+    """,
     rows=KEY,
 )
 # Forget every wait of runs that are over.
@@ -84,14 +97,14 @@ RESOLVE_DUE = Statement(
     returns={"run_id": Id()},
 )
 # Wake runs of which a wait has ended: a waiting one is queued, one in a worker's hands is signalled. A paused one finds it
-# when it is resumed.
+# when it is resumed. One that is queued already is handed on again: a claim passes over rows that are held, as we hold it.
 WAKE = Statement(
     """
     UPDATE runs SET status = CASE status WHEN 'waiting' THEN 'queued' ELSE status END,
                     waiting_for = CASE status WHEN 'waiting' THEN NULL ELSE waiting_for END,
                     wake_at = CASE status WHEN 'waiting' THEN :again ELSE wake_at END,
                     signalled = (worker_id IS NOT NULL)
-    WHERE id IN (SELECT id FROM {rows}) AND status IN ('waiting', 'running')
+    WHERE id IN (SELECT id FROM {rows}) AND status IN ('waiting', 'running', 'queued')
     RETURNING id, status
     """,
     rows={"id": "uuid"},

@@ -55,6 +55,8 @@ Draft = Annotated[
                     "enabled": True,
                     "webhook": {"auth": "token"},
                     "dedupe": {"key": "input.id"},
+                    "on_success": [],
+                    "on_failure": {"url": "https://example.com/runs"},
                 },
             },
         }

@@ -1,0 +1,55 @@
+"""Duty: call the URLs that are due, and write down what came of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from app.core.clock import Clock
+from app.engine.hooks import store
+from app.engine.hooks.calling import TOTAL_SECONDS, Call, settled
+from app.engine.hooks.report import report_of
+
+BATCH = 50
+TRY_SECONDS = 6 * TOTAL_SECONDS
+"""A try that has told nothing for so long is made again: its worker has died."""
+
+
+class HookCalls:
+    """Makes due calls side by side; each try is one worker's."""
+
+    name = "hook_calls"
+    interval_seconds = 1.0
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        call_all: Callable[[Sequence[Call]], Sequence[str | None]],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._call_all = call_all
+
+    def run_once(self) -> Mapping[str, int]:
+        """Try what is due once; returns the numbers of calls that were answered, and that were not."""
+        calls = self._take()
+        if not calls:
+            return {"answered": 0, "unanswered": 0}
+        errors = self._call_all(calls)
+        now = self._clock.now()
+        rows = [settled(call, error, now) for call, error in zip(calls, errors, strict=True)]
+        with self._engine.begin() as connection:
+            store.SETTLE_CALLS.run(connection, rows)
+        unanswered = sum(error is not None for error in errors)
+        return {"answered": len(calls) - unanswered, "unanswered": unanswered}
+
+    def _take(self) -> Sequence[Call]:
+        now = self._clock.now()
+        again = now + timedelta(seconds=TRY_SECONDS)
+        with self._engine.begin() as connection:
+            due = store.TAKE_CALLS.run(connection, now=now, again=again, batch=BATCH)
+            rows = [{"id": run_id} for run_id in {call.run_id for call in due}]
+            ended = store.LOAD_ENDED.run(connection, rows) if rows else ()
+        reports = {row.id: report_of(row) for row in ended}
+        return [Call(row.run_id, row.url, row.tries, reports.get(row.run_id)) for row in due]

@@ -1,0 +1,1 @@
+"""What the engine calls when a run has ended: workflows, and URLs."""
