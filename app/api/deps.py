@@ -1,9 +1,9 @@
 """What endpoints ask for: the caller, a session, parameters that are checked once for all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import BackgroundTasks, Depends, Header, Query, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlmodel import Session
 
@@ -12,7 +12,9 @@ from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.security.tokens import TokenClaims, read_token
 from app.db.session import transaction
+from app.engine.delivery.dispatch import BackgroundDispatch
 from app.models import User
+from app.services.approvals import ApprovalLinks, Approvals, HandOn
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
 from app.services.users import authenticate
@@ -80,6 +82,42 @@ async def get_runs(user: CurrentUser, session: OpenSession) -> Runs:
     return Runs(session, user)
 
 
+async def get_hand_on(container: Services, background: BackgroundTasks) -> HandOn:
+    """Return what hands runs on to workers, once the session is committed and the answer sent."""
+
+    def hand_on(run_ids: Sequence[str]) -> None:
+        background.add_task(_dispatch, container.dispatch, run_ids)
+
+    return hand_on
+
+
+async def _dispatch(dispatch: BackgroundDispatch, run_ids: Sequence[str]) -> None:
+    for run_id in run_ids:
+        dispatch.put(run_id)
+
+
+HandsOn = Annotated[HandOn, Depends(get_hand_on)]
+
+
+async def get_approvals(user: CurrentUser, session: OpenSession, hand_on: HandsOn) -> Approvals:
+    """Return what the caller is asked, and may ask others."""
+    return Approvals(session, user, hand_on)
+
+
+async def get_approval_links(session: OpenSession, hand_on: HandsOn) -> ApprovalLinks:
+    """Return what whoever has a one-time link may see and decide."""
+    return ApprovalLinks(session, hand_on)
+
+
+async def approval_id_in_path(approval_id: str) -> str:
+    """Return the id in the address; what is no id names nothing.
+
+    Raises:
+        NotFound: it is no id.
+    """
+    return object_id(approval_id, "approval")
+
+
 async def workflow_id_in_path(workflow_id: str) -> str:
     """Return the id in the address; what is no id names nothing.
 
@@ -143,6 +181,9 @@ UserWorkflows = Annotated[Workflows, Depends(get_workflows)]
 UserRuns = Annotated[Runs, Depends(get_runs)]
 WorkflowId = Annotated[str, Depends(workflow_id_in_path)]
 RunId = Annotated[str, Depends(run_id_in_path)]
+UserApprovals = Annotated[Approvals, Depends(get_approvals)]
+OpenLinks = Annotated[ApprovalLinks, Depends(get_approval_links)]
+ApprovalId = Annotated[str, Depends(approval_id_in_path)]
 IfMatch = Annotated[frozenset[int] | None, Depends(if_match)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 Limit = Annotated[

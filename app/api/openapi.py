@@ -31,6 +31,10 @@ TAGS: Final = [
     },
     {"name": "Triggers", "description": "Start runs, from outside or by hand."},
     {"name": "Runs", "description": "What happened: history, steps, attempts and logs."},
+    {
+        "name": "Approvals",
+        "description": "What people are asked, and what they have decided. Each approver decides once.",
+    },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {"name": "Health", "description": "For load balancers and operators."},
 ]

@@ -25,11 +25,15 @@ ASKS = (
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the engine must know of a run besides its plan: whose it is, and how deep it lies below its first parent."""
+    """What the engine must know of a run besides its plan: whose it is, and how deep it lies below its first parent.
+
+    `started_by` is who started it, or its first parent, by hand.
+    """
 
     owner_id: str
     workflow_id: str
     depth: int = 0
+    started_by: str | None = None
 
 
 NO_FACTS: Final = RunFacts("", "")

@@ -173,7 +173,7 @@ class Claims:
                 record,
                 claimed.past.superseded,
             ),
-            RunFacts(row.owner_id, row.workflow_id, row.depth),
+            RunFacts(row.owner_id, row.workflow_id, row.depth, row.started_by),
         )
         asking = [state for state in lost if self._asks(state)]
         if asking:

@@ -16,9 +16,10 @@ from app.core.errors import AutomateError
 from app.core.logging import get_logger
 from app.engine.attempt.answers import Refused, failure, normalise
 from app.engine.attempt.config import complete
-from app.engine.attempt.context import AttemptContext, kept_input
+from app.engine.attempt.context import AttemptContext, cut, kept_input
 from app.engine.isolation.messages import Request
 from app.engine.isolation.pool import ChildPool
+from app.engine.language.input_schema import schema_problems
 from app.engine.language.plan import Step
 from app.engine.planning.transitions import Failed, Outcome
 from app.engine.registry import NodeType
@@ -69,7 +70,17 @@ def _render(attempt: Attempt) -> dict[str, Any]:
         config: dict[str, Any] = attempt.step.config.render(attempt.scope)
     except AutomateError as error:
         raise Refused(Failed(error.code, error.detail, again=False)) from None
+    for name in attempt.step.late_schemas:
+        _require_schema(name, config[name])
     return config
+
+
+def _require_schema(name: str, value: Any) -> None:
+    problems = list(schema_problems(value, name)) if isinstance(value, Mapping) else ()
+    if problems:
+        faults = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)
+        message = cut(f"The config does not fit once its expressions are evaluated: {faults}")
+        raise Refused(Failed("invalid_config", message, again=False))
 
 
 async def _in_worker(attempt: Attempt, config: dict[str, Any]) -> Outcome:
@@ -93,6 +104,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         upstream=context.upstream,
         ports=step.ports,
         timeout_seconds=context.timeout_seconds,
+        ports_in_use=sorted(context.ports_in_use),
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

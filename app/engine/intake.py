@@ -30,6 +30,8 @@ class NewRun:
     depth: int = 0
     parent_run_id: str | None = None
     parent_path: str | None = None
+    started_by: str | None = None
+    """E-mail address of the person who starts it, or its first parent, by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +85,5 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "depth": run.depth,
         "parent_run_id": run.parent_run_id,
         "parent_path": run.parent_path,
+        "started_by": run.started_by,
     }

@@ -268,6 +268,7 @@ class Orchestrator:
             upstream=run.board.upstream(state.path),
             timeout_seconds=step.given_timeout_seconds,
             find_target=partial(self._shop.targets.find, run.facts),
+            ports_in_use=run.board.ports_in_use(state.path),
         )
         attempt = Attempt(
             step=step,

@@ -18,12 +18,13 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
     "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
-    "Suspend", "expression_field",
+    "Suspend", "expression_field", "json_schema_field",
 ]  # fmt: skip
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 DEFAULT_PORT = "out"
 EXPRESSION_FORMAT = "expression"
+JSON_SCHEMA_FORMAT = "json-schema"
 LOCALS_KEY = "x-locals"
 
 
@@ -88,6 +89,11 @@ class Expr:
         """Show it as a string of format `expression`."""
         del schema, handler
         return {"type": "string", "format": EXPRESSION_FORMAT, "minLength": 1}
+
+
+def json_schema_field(**options: Any) -> Any:
+    """Declare a field that holds a JSON Schema: it is checked to be one, at save and in the run."""
+    return Field(json_schema_extra={"format": JSON_SCHEMA_FORMAT}, **options)
 
 
 def expression_field(*, local: tuple[str, ...] = (), **options: Any) -> Any:
@@ -163,9 +169,15 @@ class Context(Protocol):
 
     timeout_seconds: float | None
     """The step's `timeout_seconds` if the definition gives one: a node that suspends may take it for the wait."""
+    ports_in_use: frozenset[str]
+    """Names of this step's ports that lead somewhere."""
 
     def now(self) -> datetime:
         """Return the platform's time, aware, in UTC."""
+        ...
+
+    def new_id(self) -> str:
+        """Return a fresh id (UUIDv7): later ones sort behind it."""
         ...
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:

@@ -25,6 +25,7 @@ RUN_COLUMNS = {
     "input": Json,
     "epoch": Integer(),
     "depth": Integer(),
+    "started_by": String(),
     "started_at": UtcDateTime(),
 }
 # In the order of the fields of `planning.record.StepState`, between the run and what the record keeps otherwise.
@@ -51,9 +52,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      context, epoch, wake_at, created_at, depth, parent_run_id, parent_path)
+                      context, epoch, wake_at, created_at, depth, parent_run_id, parent_path, started_by)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           context, 0, wake_at, created_at, depth, parent_run_id, parent_path
+           context, 0, wake_at, created_at, depth, parent_run_id, parent_path, started_by
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -73,6 +74,7 @@ INSERT_RUNS = Statement(
         "depth": "integer",
         "parent_run_id": "uuid",
         "parent_path": "text",
+        "started_by": "text",
     },
     returns={"id": Id()},
 )
@@ -98,7 +100,7 @@ CLAIM = Statement(
     WHERE id IN (SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) AND worker_id IS NULL AND status = 'queued'
                  {skip_locked})
       AND EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker_id AND workers.lease_expires_at > :now)
-    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_at
+    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_by, started_at
     """,
     rows={"id": "uuid"},
     takes={"worker_id": Id(), "now": UtcDateTime()},

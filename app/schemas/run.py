@@ -62,6 +62,10 @@ class RunSummary(BaseModel):
     version: int = Field(description="The version that it runs, to its end.", examples=[1])
     status: RunStatus
     trigger: TriggerKind
+    started_by: str | None = Field(
+        description="Who started it, or the run that it is part of, by hand; null for other triggers.",
+        examples=["ada@example.com"],
+    )
     error: Any = Field(description="Why it failed; else null.")
     waiting_for: Any = Field(description="What a waiting run waits for; else null.")
     created_at: datetime

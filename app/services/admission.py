@@ -63,8 +63,8 @@ class Target:
     context_rules: Mapping[str, Any] | None = None
 
 
-def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, key: str) -> NewRun:
-    """Return the run to be made. `caller_holds` says whether the caller's access token still counts.
+def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
+    """Return the run to be made. `caller` is the caller's e-mail address, if their access token still counts.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
@@ -74,7 +74,7 @@ def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, ke
     """
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller_holds, key)
+    _authorise(request, target, caller is not None, key)
     if not target.enabled:
         raise WorkflowDisabled
     if target.version_id is None or target.version is None:
@@ -88,6 +88,7 @@ def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, ke
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
+        started_by=caller if request.kind is TriggerKind.MANUAL else None,
     )
 
 

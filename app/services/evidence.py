@@ -35,7 +35,7 @@ ROWS_AT_ONCE: Final = 500
 _KEY = (col(Evidence.at), col(Evidence.id))
 _RUN_FIELDS: Final = (
     "id", "workflow_id", "version", "status", "input", "error", "waiting_for", "context", "depth", "parent_run_id",
-    "parent_path", "replay_of", "control", "created_at", "started_at", "finished_at",
+    "parent_path", "replay_of", "control", "started_by", "created_at", "started_at", "finished_at",
 )  # fmt: skip
 _STEP_FIELDS: Final = (
     "path", "attempt", "type", "status", "port", "input", "wait", "superseded", "error", "retry_at", "started_at",

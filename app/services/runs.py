@@ -31,6 +31,7 @@ LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
 _SETTLED = {
     AttemptStatus.RUNNING: StepStatus.RUNNING,
+    AttemptStatus.WAITING: StepStatus.WAITING,
     AttemptStatus.SUCCEEDED: StepStatus.SUCCEEDED,
     AttemptStatus.SKIPPED: StepStatus.SKIPPED,
     AttemptStatus.CANCELLED: StepStatus.CANCELLED,
@@ -217,6 +218,7 @@ def summary_of(run: Run) -> RunSummary:
         version=run.version,
         status=run.status,
         trigger=run.trigger_kind,
+        started_by=run.started_by,
         error=run.error,
         waiting_for=run.waiting_for,
         created_at=run.created_at,

@@ -58,9 +58,9 @@ LOAD_TARGETS = Statement(
 )
 # Whose access tokens still hold.
 LOAD_CALLERS = Statement(
-    "SELECT u.id, u.token_version FROM users u JOIN {rows} ON u.id = v.id",
+    "SELECT u.id, u.token_version, u.email FROM users u JOIN {rows} ON u.id = v.id",
     rows={"id": "uuid"},
-    returns={"id": Id(), "token_version": Integer()},
+    returns={"id": Id(), "token_version": Integer(), "email": String()},
 )
 
 
@@ -145,9 +145,9 @@ class TriggerDesk:
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
         targets = self._targets(connection, rows)
-        versions = _token_versions(connection, batch)
+        callers = _callers(connection, batch)
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), versions)
+            self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
             for request in batch
         ]
 
@@ -176,10 +176,10 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, token_versions: Mapping[str, int]
+        self, request: TriggerRequest, target: Target | None, callers: Mapping[str, Row[Any]]
     ) -> NewRun | _NeedsValidation | Exception:
         try:
-            run = admit(request, target, _still_holds(request.caller, token_versions), self._key)
+            run = admit(request, target, _email_of(request.caller, callers), self._key)
         except AutomateError as refusal:
             return refusal
         if (
@@ -191,13 +191,17 @@ class TriggerDesk:
         return run
 
 
-def _token_versions(connection: Connection, batch: Sequence[TriggerRequest]) -> dict[str, int]:
+def _callers(connection: Connection, batch: Sequence[TriggerRequest]) -> dict[str, Row[Any]]:
     callers = {request.caller.user_id for request in batch if request.caller is not None}
     if not callers:
         return {}
     rows = LOAD_CALLERS.run(connection, [{"id": user_id} for user_id in callers])
-    return {row.id: row.token_version for row in rows}
+    return {row.id: row for row in rows}
 
 
-def _still_holds(caller: TokenClaims | None, token_versions: Mapping[str, int]) -> bool:
-    return caller is not None and token_versions.get(caller.user_id) == caller.token_version
+def _email_of(caller: TokenClaims | None, callers: Mapping[str, Row[Any]]) -> str | None:
+    """Return the e-mail address of a caller whose access token still holds."""
+    row = None if caller is None else callers.get(caller.user_id)
+    if caller is None or row is None or row.token_version != caller.token_version:
+        return None
+    return str(row.email)

@@ -47,6 +47,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("response", sa.JSON(none_as_null=True), nullable=True))
         batch_op.add_column(sa.Column("control", sa.JSON(none_as_null=True), nullable=True))
         batch_op.add_column(sa.Column("hooks", sa.JSON(none_as_null=True), nullable=True))
+        batch_op.add_column(sa.Column("started_by", sa.String(320), nullable=True))
         batch_op.create_index(
             "runs_by_input",
             ["workflow_id", "input_hash"],
@@ -173,6 +174,7 @@ def downgrade() -> None:
             postgresql_where=sa.text("input_hash IS NOT NULL"),
             sqlite_where=sa.text("input_hash IS NOT NULL"),
         )
+        batch_op.drop_column("started_by")
         batch_op.drop_column("hooks")
         batch_op.drop_column("control")
         batch_op.drop_column("response")

@@ -20,6 +20,7 @@ class FakeContext:
     attempt: int = 1
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
     upstream: Mapping[str, Any] = field(default_factory=dict)
+    ports_in_use: frozenset[str] = frozenset()
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
     timeout_seconds: float | None = None
     started: list[tuple[str, Any, int | None]] = field(default_factory=list)
@@ -28,6 +29,9 @@ class FakeContext:
 
     def now(self) -> datetime:
         return NOW
+
+    def new_id(self) -> str:
+        return "0190b0c8-0000-7000-8000-000000000002"
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         self.lines.append((message, level, data))

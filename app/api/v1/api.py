@@ -2,7 +2,16 @@
 
 from fastapi import APIRouter
 
-from app.api.v1.endpoints import account, evidence, nodes, runs, streams, triggers, workflows
+from app.api.v1.endpoints import (
+    account,
+    approvals,
+    evidence,
+    nodes,
+    runs,
+    streams,
+    triggers,
+    workflows,
+)
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(triggers.router)
@@ -11,4 +20,6 @@ router.include_router(workflows.router)
 router.include_router(streams.router)  # before the runs: `/runs/stream` is no run's id
 router.include_router(runs.router)
 router.include_router(evidence.router)
+router.include_router(approvals.links)
+router.include_router(approvals.router)
 router.include_router(nodes.router)

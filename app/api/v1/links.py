@@ -51,10 +51,17 @@ class WorkflowForms:
         return f"{address}?token={webhook_token(self.key, workflow.id, workflow.webhook_serial)}"
 
 
-async def workflow_forms(container: Services, request: Request) -> WorkflowForms:
-    """Return a maker of wire forms; addresses are PUBLIC_URL's, or those that this request came to."""
-    base_url = container.settings.public_url or str(request.base_url)
-    return WorkflowForms(base_url.rstrip("/"), container.key)
+async def base_url(container: Services, request: Request) -> str:
+    """Return how the outside reaches this API: PUBLIC_URL, or as this request came."""
+    return (container.settings.public_url or str(request.base_url)).rstrip("/")
+
+
+BaseUrl = Annotated[str, Depends(base_url)]
+
+
+async def workflow_forms(container: Services, base_url: BaseUrl) -> WorkflowForms:
+    """Return a maker of wire forms."""
+    return WorkflowForms(base_url, container.key)
 
 
 Forms = Annotated[WorkflowForms, Depends(workflow_forms)]

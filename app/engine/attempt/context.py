@@ -77,6 +77,7 @@ class AttemptContext:
     timeout_seconds: float | None = None
     find_target: FindTarget | None = None
     """None where no database is at hand: in a process of its own, and in `node test`."""
+    ports_in_use: frozenset[str] = frozenset()
     input: Any = None
     """The config after its expressions, as it is kept in the history."""
 
@@ -88,6 +89,10 @@ class AttemptContext:
     def now(self) -> datetime:
         """Return the platform's time, aware, in UTC."""
         return self.clock.now()
+
+    def new_id(self) -> str:
+        """Return a fresh id."""
+        return new_id()
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         """Add a line to the run's log; beyond the limit, lines are dropped."""

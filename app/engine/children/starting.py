@@ -22,4 +22,5 @@ def child_run(parent_id: str, path: str, facts: RunFacts, order: Mapping[str, An
         depth=facts.depth + 1,
         parent_run_id=parent_id,
         parent_path=path,
+        started_by=facts.started_by,
     )

@@ -23,6 +23,7 @@ from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
+from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
@@ -175,6 +176,7 @@ class WorkerProcess:
 
         return (
             Timers(self._engine, self._clock, self._hand_on),
+            ApprovalTimeouts(self._engine, self._clock, self._hand_on),
             Signals(
                 self._engine,
                 self._lease,

@@ -50,6 +50,7 @@ class Request:
     upstream: Mapping[str, Any]
     ports: Sequence[str]
     timeout_seconds: float | None = None
+    ports_in_use: Sequence[str] = ()
 
 
 class Channel:

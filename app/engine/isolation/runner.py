@@ -86,6 +86,7 @@ class Runner:
             clock,
             request.upstream,
             timeout_seconds=request.timeout_seconds,
+            ports_in_use=frozenset(request.ports_in_use),
             channel=self._channel,
         )
         outcome = self._outcome(request, context)

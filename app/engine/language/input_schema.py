@@ -18,17 +18,25 @@ from app.core.errors import Problem
 from app.engine.language.problems import pointer
 
 MAX_PROBLEMS = 20
+JSON_SCHEMA_FORMAT = "json-schema"
 
 
-def schema_problems(schema: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with a definition's `inputs` itself; pointers are relative to the definition."""
+def schema_problems(schema: Mapping[str, Any], name: str = "inputs") -> Iterator[Problem]:
+    """Yield what is wrong with a schema itself; pointers are relative to what holds it as `name`."""
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        detail = f"`inputs` must be a JSON Schema (draft 2020-12): {error.message}."
-        yield Problem("/inputs" + pointer(*error.absolute_path), "invalid_schema", detail)
+        detail = f"`{name}` must be a JSON Schema (draft 2020-12): {error.message}."
+        yield Problem(pointer(name) + pointer(*error.absolute_path), "invalid_schema", detail)
         return
-    yield from _unusable(schema, "/inputs")
+    yield from _unusable(schema, pointer(name))
+
+
+def schema_fields(config_schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of a config's fields that hold a JSON Schema themselves."""
+    for name, described in config_schema.get("properties", {}).items():
+        if described.get("format") == JSON_SCHEMA_FORMAT:
+            yield name
 
 
 def input_problems(schema: Mapping[str, Any], value: Any) -> list[Problem]:

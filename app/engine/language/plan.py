@@ -59,6 +59,8 @@ class Step:
     loop: Loop | None = None
     given_timeout_seconds: float | None = None
     """The time-out if the definition itself gives one: a step that waits for a run is limited by it, too."""
+    late_schemas: tuple[str, ...] = ()
+    """Fields of its config that hold a JSON Schema with expressions in it: they are checked in the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from app.engine.language.expressions import (
     compile_expression,
     compile_template,
 )
+from app.engine.language.input_schema import schema_fields, schema_problems
 from app.engine.language.plan import Loop, Plan, RetryPolicy, Step
 from app.engine.language.problems import nearest, pointer
 from app.engine.language.shape import StepShape, read
@@ -37,6 +38,7 @@ class StepParser:
         self.expressions: dict[Path, Expression] = {}
         self._local: dict[Path, tuple[str, ...]] = {}
         self.config: Template = compile_template({})
+        self.late_schemas: tuple[str, ...] = ()
         self.when = self._compile(self.shape.when, "when") if self.shape.when is not None else None
         self._catalogue = catalogue
         if self.node is not None:
@@ -78,6 +80,7 @@ class StepParser:
             given_timeout_seconds=self.shape.timeout_seconds
             if "timeout_seconds" in self.shape.model_fields_set
             else None,
+            late_schemas=self.late_schemas,
         )
 
     def references(self) -> Iterator[tuple[Reference, str, tuple[str, ...]]]:
@@ -120,6 +123,7 @@ class StepParser:
         if not self._broken_config:
             for problem in self._catalogue.check_config(self.type, self.shape.config):
                 self.complain(f"/config{problem.pointer}", problem.code, problem.detail)
+        self._check_schemas(self.node.config_schema)
         plain = without(self.shape.config, {place.path for place in places})
         self.config = compile_template(plain)
         for at, fault in self.config.faults:
@@ -134,6 +138,16 @@ class StepParser:
             if not template.is_static and not template.faults:
                 detail = f"`{name}` of a loop cannot be an expression: write its value."
                 self.complain(pointer("config", name), "invalid_value", detail)
+
+    def _check_schemas(self, config_schema: Mapping[str, Any]) -> None:
+        """Check the fields that hold a JSON Schema; those with expressions in them are left for the run."""
+        for name in schema_fields(config_schema):
+            value = self.shape.config.get(name)
+            if not compile_template(value).is_static:
+                self.late_schemas = (*self.late_schemas, name)
+            elif isinstance(value, Mapping):
+                for problem in schema_problems(value, name):
+                    self.complain(f"/config{problem.pointer}", problem.code, problem.detail)
 
     def _compile(self, source: str, place: str) -> Expression | None:
         try:

@@ -66,6 +66,12 @@ class Board(Progress):
         frame, step = self._places[path]
         return frame.upstream(step.id)
 
+    def ports_in_use(self, path: str) -> frozenset[str]:
+        """Return the ports of an instance's step from which an edge leads on by name."""
+        frame, step = self._places[path]
+        edges = (*frame.plan.outgoing[step.id], *frame.plan.leading_back[step.id])
+        return frozenset(edge.port for edge in edges)
+
     def look(self, settled: Sequence[StepState], now: datetime, *, start: bool = True) -> Decision:
         """Take over what became of attempts, and return what happens next. Without `start`, nothing new begins."""
         self._now, self._changes, self._started = now, {}, []

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from app.core.statuses import AttemptStatus, WaitKind
+from app.engine.approvals.opening import open_approvals
 from app.engine.checkpoint import Checkpoint
 from app.engine.followups import Followups
 from app.engine.planning.record import StepState
@@ -43,7 +44,7 @@ class OpenedWait:
 
 
 Opener = Callable[[Connection, Sequence[OpenedWait]], Followups]
-OPENERS: Final[Mapping[WaitKind, Opener]] = {}
+OPENERS: Final[Mapping[WaitKind, Opener]] = {WaitKind.APPROVAL: open_approvals}
 """What a kind of wait needs besides its row, in the same transaction."""
 
 

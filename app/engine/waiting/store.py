@@ -2,11 +2,12 @@
 
 from sqlalchemy import Integer, String
 
-from app.core.statuses import RunStatus
+from app.core.statuses import RunStatus, WaitKind
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
 
 KEY = {"run_id": "uuid", "path": "text", "attempt": "integer"}
+CLOSED = {"run_id": Id(), "path": String(), "attempt": Integer(), "kind": Status(WaitKind)}
 
 # Begin waits, in the commit that suspends their steps.
 OPEN = Statement(
@@ -45,12 +46,16 @@ CLOSE = Statement(
     """
     DELETE FROM waits WHERE (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
       AND (kind <> 'run' OR on_due IS NOT NULL)
+    RETURNING run_id, path, attempt, kind
     """,
     rows=KEY,
+    returns=CLOSED,
 )
 # Forget every wait of runs that are over.
 CLOSE_ALL = Statement(
-    "DELETE FROM waits WHERE run_id IN (SELECT id FROM {rows})", rows={"id": "uuid"}
+    "DELETE FROM waits WHERE run_id IN (SELECT id FROM {rows}) RETURNING run_id, path, attempt, kind",
+    rows={"id": "uuid"},
+    returns=CLOSED,
 )
 # The ends of waits that their runs have not taken over yet.
 LOAD_ENDED = Statement(

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from sqlmodel import Session, select
 
+from app.core.clock import SystemClock
 from app.core.errors import InvalidInput
-from app.core.statuses import AttemptStatus, RunStatus
+from app.core.statuses import ApprovalStatus, AttemptStatus, RunStatus
+from app.engine.approvals.deciding import Wish, load, take
+from app.engine.approvals.rules import Person
+from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.language.definition import parse_definition
 from app.engine.registry import load_catalogue
 from app.models import Evidence
@@ -16,6 +20,7 @@ from app.schemas.workflow import WorkflowDraft
 from examples.echo_server import EchoServer
 from tests.integration.engine.world import World
 
+MANAGER = Person("manager@example.com")
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ORDER = {
     "order_id": "A-1001",
@@ -106,6 +111,54 @@ async def test_an_order_without_a_customer_is_refused(world: World, echo: EchoSe
         await world.trigger(workflow, {"order_id": "A-1001", "lines": ORDER["lines"]})
 
     assert "customer_id" in refusal.value.problems[0].detail
+
+
+async def _decide(world: World, run_id: str, wish: Wish) -> None:
+    """Decide as the manager, once the run asks."""
+    await world.until_status(run_id, RunStatus.WAITING)
+    with world.engine.begin() as connection:
+        asked = load(connection, world.run(run_id).waiting_for[0]["approval_id"])
+        assert asked is not None
+        run_ids = take(connection, asked, MANAGER, wish, SystemClock().now())
+    assert world.settings.redis_url is not None
+    with connect_redis(world.settings.redis_url) as redis:
+        Dispatcher(redis).dispatch(run_ids)
+
+
+async def test_a_large_order_is_shipped_once_the_manager_approves(
+    world: World, echo: EchoServer
+) -> None:
+    order = {"order_id": "A-1002", "total": 4200}
+    run_id = (await world.trigger(_save(world, echo, "order_approval"), order)).run_id
+
+    await _decide(world, run_id, Wish(ApprovalStatus.APPROVED, "Within budget"))
+
+    run = await world.ended(run_id)
+    assert run.status is RunStatus.SUCCEEDED
+    assert run.output["ship"]["body"]["body"]["approvals"][0]["by"] == MANAGER.email
+
+
+async def test_a_large_order_is_held_back_once_the_manager_rejects(
+    world: World, echo: EchoServer
+) -> None:
+    order = {"order_id": "A-1002", "total": 4200}
+    run_id = (await world.trigger(_save(world, echo, "order_approval"), order)).run_id
+
+    await _decide(world, run_id, Wish(ApprovalStatus.REJECTED, "Too dear"))
+
+    run = await world.ended(run_id)
+    assert run.status is RunStatus.SUCCEEDED
+    assert world.logs(run_id)[0].data[0]["comment"] == "Too dear"
+    assert echo.counts()["requests"] == 0
+
+
+async def test_a_small_order_is_shipped_at_once(world: World, echo: EchoServer) -> None:
+    run = await world.start(
+        _save(world, echo, "order_approval"), {"order_id": "A-1003", "total": 20}
+    )
+
+    assert run.status is RunStatus.SUCCEEDED
+    assert echo.counts()["by_path"] == {"/shipments": 1}
 
 
 async def test_low_stock_is_logged_and_posted(world: World, echo: EchoServer) -> None:

@@ -96,11 +96,12 @@ async def test_the_first_screen_makes_an_account_and_runs_a_workflow(
     assert echo.counts()["by_path"] == {"/api/webhooks/xxx/yyy": 1}
 
 
-async def test_the_examples_page_runs_all_four(
+async def test_the_examples_page_runs_all_five(
     world: World, run_page: RunPage, tmp_path: Path
 ) -> None:
     said = await run_page("examples/README.md")
 
-    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 4
-    assert said.count('"status":"queued"') == 3
+    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 5
+    assert said.count('"status":"queued"') == 4
+    assert '"status":"approved"' in said
     assert list(faults_of((tmp_path / "incident.json").read_bytes())) == []

@@ -25,10 +25,12 @@ PUBLIC = {
     "/api/v1/login",
     "/api/v1/register",
     "/api/v1/webhooks/{workflow_id}",
+    "/api/v1/approvals/links/{token}",
 }
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/workflows/{workflow_id}"): {"name": "Mine", "definition": DEFINITION},
     ("PATCH", "/workflows/{workflow_id}"): {"name": "Mine"},
+    ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
 }
 
 
@@ -56,7 +58,9 @@ def _object_routes() -> list[tuple[str, str]]:
 
 
 def _nowhere(path: str) -> str:
-    return path.format(workflow_id="health", run_id="7", number=1, path="step_1", sha256="7")
+    return path.format(
+        workflow_id="health", run_id="7", approval_id="7", number=1, path="step_1", sha256="7"
+    )
 
 
 def test_every_route_asks_who_is_calling_except_the_public_ones() -> None:
@@ -82,7 +86,12 @@ async def test_another_owners_object_is_not_found(
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
-        workflow_id=workflow["id"], run_id=run_id, number=1, path="step_1", sha256="7"
+        workflow_id=workflow["id"],
+        run_id=run_id,
+        approval_id=run_id,
+        number=1,
+        path="step_1",
+        sha256="7",
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))

@@ -1,0 +1,1 @@
+"""Approvals: what people are asked, who may answer, and what follows from answers and from none."""
