@@ -129,7 +129,7 @@ class ActiveRun:
         self.paused = True
         for state in self.started:
             self.board.running.pop(state.path, None)
-        self.started = ()
+        self.started, self.waits = (), ()
 
     def within_limit(self, outcome: Outcome) -> Outcome:
         """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""
@@ -157,7 +157,7 @@ class ActiveRun:
             interrupt(board.record[path], now, on_lost(board.record[path].type))
             for path in board.running
         ]
-        asks = [state for state in states if on_lost(state.type) == "ask" and not self.paused]
+        asks = [state for state in states if on_lost(state.type) == "ask"]
         leave = paused_by(asks) if asks else requeued(now)
         return self._checkpoint(states, (), leave, states)
 
