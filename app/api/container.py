@@ -36,6 +36,7 @@ class Container:
     triggers: TriggerDesk
     redis: Redis
     artifacts: ArtifactStore
+    dispatch: BackgroundDispatch
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -63,7 +64,9 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
     throttle = Throttle(settings.redis_url, clock)
     try:
-        yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts)
+        yield Container(
+            settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts, dispatch
+        )
     finally:
         await desk.close()
         await dispatch.close()

@@ -2,7 +2,16 @@
 
 from fastapi import APIRouter
 
-from app.api.v1.endpoints import account, evidence, nodes, runs, streams, triggers, workflows
+from app.api.v1.endpoints import (
+    account,
+    controls,
+    evidence,
+    nodes,
+    runs,
+    streams,
+    triggers,
+    workflows,
+)
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(triggers.router)
@@ -11,4 +20,5 @@ router.include_router(workflows.router)
 router.include_router(streams.router)  # before the runs: `/runs/stream` is no run's id
 router.include_router(runs.router)
 router.include_router(evidence.router)
+router.include_router(controls.router)
 router.include_router(nodes.router)
