@@ -158,7 +158,7 @@ class ActiveRun:
             interrupt(board.record[path], now, on_lost(board.record[path].type))
             for path in board.running
         ]
-        asks = [state for state in states if on_lost(state.type) == "ask" and not self.paused]
+        asks = [state for state in states if on_lost(state.type) == "ask"]
         leave = paused_by(asks) if asks else requeued(now)
         return self._checkpoint(states, (), leave, states)
 

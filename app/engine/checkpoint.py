@@ -71,8 +71,12 @@ class Checkpoint:
     facts: RunFacts = NO_FACTS
 
     def when_paused(self) -> "Checkpoint":
-        """Return what is written when nothing new may start: the run stays with its worker while attempts run."""
-        leave = None if self.leave is None else released()
+        """Return what is written when nothing new may start: the run stays with its worker while attempts run.
+
+        One that pauses by itself as well says why: it asks a question.
+        """
+        asks = self.leave is not None and self.leave["status"] is RunStatus.PAUSED
+        leave = self.leave if self.leave is None or asks else released()
         return replace(self, states=self.ended, leave=leave)
 
     def step_rows(self) -> Iterable[dict[str, Any]]:

@@ -142,6 +142,9 @@ class Claims:
             verdicts, followups = write_fenced(connection, worker_id, checkpoints)
         if followups:
             self._follow_up(followups)
+        for one, verdict in zip(begun, verdicts, strict=True):
+            if verdict is Verdict.PAUSED and one.run is not None:
+                one.run.pause()
         return [
             one for one, verdict in zip(begun, verdicts, strict=True) if verdict is not Verdict.LOST
         ]

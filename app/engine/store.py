@@ -125,11 +125,12 @@ LOAD_VERSIONS = Statement(
     rows={"id": "uuid"},
     returns={"id": Id(), "definition": Json, "name": String()},
 )
-# Fence: of the runs to be written, those that this worker still holds in this epoch; locked until the commit.
+# Fence: of the runs to be written, those that this worker still holds in this epoch; locked until the commit, in the
+# order in which controls lock them.
 FENCE = Statement(
     """
     SELECT r.id, r.status FROM runs r WHERE r.worker_id = :worker_id AND r.status IN ('running', 'paused')
-      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) {for_update}
+      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) ORDER BY r.id {for_update}
     """,
     rows={"id": "uuid", "epoch": "integer"},
     takes={"worker_id": Id()},

@@ -1,8 +1,9 @@
 """What several wire forms share."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.core.ids import parse_id
 
@@ -52,3 +53,13 @@ def _canonical_id(text: str) -> str:
 
 
 ObjectId = Annotated[str, AfterValidator(_canonical_id)]
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range: take a year between 1 and 9999") from None
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]

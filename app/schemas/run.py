@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from app.core.statuses import AttemptStatus, RunStatus, StepStatus, TriggerKind
+from app.engine.controls.control import Action
 from app.schemas.common import EXAMPLE_ID, Input
 from app.schemas.context import RunContext
 from app.schemas.hook import HookCallForm, ParentForm
@@ -67,7 +68,10 @@ class RunSummary(BaseModel):
         examples=["ada@example.com"],
     )
     error: Any = Field(description="Why it failed; else null.")
-    waiting_for: Any = Field(description="What a waiting run waits for; else null.")
+    waiting_for: Any = Field(
+        description="What a waiting or paused run waits for, and what a run asks that has paused itself; else null."
+    )
+    replay_of: str | None = Field(description="The run that it repeats; else null.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -98,12 +102,24 @@ class ChildForm(BaseModel):
     status: RunStatus
 
 
+class ControlForm(BaseModel):
+    """The last pause, resume, cancel or retry of a run."""
+
+    action: Action
+    by: str = Field(description="A user's e-mail address, or the part of the platform that did it.")
+    at: datetime
+    reason: str | None
+
+
 class RunForm(RunSummary):
     """A run with everything that happened in it so far."""
 
     input: Any
     output: Any = Field(description=OUTPUT)
     context: Any = Field(description=CONTEXT)
+    control: ControlForm | None = Field(
+        description="Who paused, resumed, cancelled or retried it last, when and why; null: nobody has."
+    )
     steps: list[StepForm] = Field(description="In order of their start.")
     parent: ParentForm | None = Field(description="The run that has started this one.")
     children: list[ChildForm] = Field(
@@ -120,6 +136,10 @@ class AttemptForm(BaseModel):
     attempt: int = Field(description="Counted from 1; 0 stands for a step that was skipped.")
     type: str
     status: AttemptStatus
+    superseded: bool = Field(
+        default=False,
+        description="True: history only; the step was retried, and the run goes on without what came of this attempt.",
+    )
     started_at: datetime | None
     finished_at: datetime | None
     retry_at: datetime | None = Field(description="When the next attempt is due, if there is one.")

@@ -128,6 +128,7 @@ class Runs:
             **relations_of(self.session, run),
             input=run.input,
             output=output,
+            control=run.control,
             steps=steps,
         )
 
@@ -195,11 +196,22 @@ class Runs:
 
 
 def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
-    """Return what became of each step, in the order of their first attempts; `over`: the run has ended."""
+    """Return what became of each step, in the order of their first attempts; `over`: the run has ended.
+
+    A step of which all attempts are history is to begin anew, or will not: it is left out.
+    """
     by_path: dict[str, list[StepAttempt]] = {}
+    history: dict[str, int] = {}
     for attempt in sorted(attempts, key=lambda row: row.seq):
-        by_path.setdefault(attempt.path, []).append(attempt)
-    return [_step_form(tries, over=over) for tries in by_path.values()]
+        if attempt.superseded:
+            history[attempt.path] = history.get(attempt.path, 0) + 1
+        else:
+            by_path.setdefault(attempt.path, []).append(attempt)
+    forms = [_step_form(tries, over=over) for tries in by_path.values()]
+    return [
+        form.model_copy(update={"attempts": form.attempts + history.get(form.path, 0)})
+        for form in forms
+    ]
 
 
 def output_of(row: Run | StepAttempt, run_id: str) -> Any:
@@ -221,6 +233,7 @@ def summary_of(run: Run) -> RunSummary:
         started_by=run.started_by,
         error=run.error,
         waiting_for=run.waiting_for,
+        replay_of=run.replay_of,
         created_at=run.created_at,
         started_at=run.started_at,
         finished_at=run.finished_at,

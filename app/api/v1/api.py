@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from app.api.v1.endpoints import (
     account,
     approvals,
+    controls,
     evidence,
     nodes,
     runs,
@@ -22,4 +23,5 @@ router.include_router(runs.router)
 router.include_router(evidence.router)
 router.include_router(approvals.links)
 router.include_router(approvals.router)
+router.include_router(controls.router)
 router.include_router(nodes.router)

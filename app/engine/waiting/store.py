@@ -118,7 +118,10 @@ WAKE = Statement(
 )
 # What a worker must look at again, and what it holds no longer although it believes so.
 TAKE_SIGNALS = Statement(
-    "UPDATE runs SET signalled = false WHERE worker_id = :worker_id AND signalled RETURNING id",
+    """
+    UPDATE runs SET signalled = false
+    WHERE id IN (SELECT id FROM runs WHERE worker_id = :worker_id AND signalled {skip_locked}) RETURNING id
+    """,
     takes={"worker_id": Id()},
     returns={"id": Id()},
 )

@@ -1,5 +1,6 @@
 """Plays a definition by hand: what starts is looked at, how it ends is said, step by step."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,6 +66,12 @@ class Play:
         play.plan, play.now = self.plan, self.now
         record = {path: state for path, state in self.board.record.items() if path not in gone}
         play.board = Board(self.plan, FACTS, START, record)
+        return play
+
+    def rebuilt_from(self, record: Record, superseded: Mapping[str, int]) -> "Play":
+        """Return the same plan with another record, as a worker finds it after a retry."""
+        play = self.rebuilt()
+        play.board = Board(self.plan, FACTS, START, record, superseded)
         return play
 
     def look(self, *settled: StepState, start: bool = True) -> "Play":

@@ -1,0 +1,219 @@
+"""What a user may do to their runs: pause, resume, cancel, retry and replay them, one or many."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session, col, select
+
+from app.core.errors import Conflict, InvalidInput, Problem, WorkflowDisabled
+from app.core.statuses import FINAL_RUN_STATUSES, RunStatus, TriggerKind
+from app.engine.controls.cancelling import cancel_runs
+from app.engine.controls.control import Action, Control
+from app.engine.controls.pausing import pause_runs
+from app.engine.controls.refusals import RunNotCancellable, RunNotPausable, RunNotResumable
+from app.engine.controls.replaying import replay_run
+from app.engine.controls.resuming import resume_runs
+from app.engine.controls.retrying import retry_runs
+from app.engine.intake import Accepted, NewRun
+from app.engine.language.input_schema import input_problems
+from app.engine.language.plan import Plan
+from app.engine.plans import PlanCache
+from app.engine.registry import Catalogue
+from app.engine.store import database_now
+from app.models import Run, User, Workflow, WorkflowVersion
+from app.schemas.control import (
+    MAX_BULK,
+    MAX_BULK_RETRIES,
+    BulkReceipt,
+    BulkRequest,
+    ReplayRequest,
+)
+from app.schemas.run import RunForm
+from app.services.access import require_run, require_workflow
+from app.services.admission import MAX_KEY_CHARACTERS
+from app.services.runs import Runs
+
+ONGOING: Final = frozenset(RunStatus) - FINAL_RUN_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a user may do to their runs. `session` is committed by the caller, who then hands on the runs in `due`."""
+
+    session: Session
+    owner: User
+    catalogue: Catalogue
+    due: list[str]
+
+    def pause(self, run_id: str, reason: str | None) -> RunForm:
+        """Pause a run.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            RunNotPausable: it is paused already, or over.
+        """
+        require_run(self.session, self.owner, run_id)
+        control = self._control("pause", reason)
+        if not pause_runs(self.session.connection(), [run_id], control):
+            raise self._refusal(RunNotPausable, run_id)
+        return self._run(run_id)
+
+    def resume(self, run_id: str, reason: str | None) -> RunForm:
+        """Let a paused run go on.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            RunNotResumable: it is not paused.
+        """
+        require_run(self.session, self.owner, run_id)
+        control = self._control("resume", reason)
+        resumed = resume_runs(self.session.connection(), [run_id], control)
+        if not resumed.run_ids:
+            raise self._refusal(RunNotResumable, run_id)
+        self.due.extend(resumed.due)
+        return self._run(run_id)
+
+    def cancel(self, run_id: str, reason: str | None) -> RunForm:
+        """Cancel a run.
+
+        Raises:
+            NotFound: it is absent or another owner's.
+            RunNotCancellable: it is over.
+        """
+        require_run(self.session, self.owner, run_id)
+        control = self._control("cancel", reason)
+        if run_id not in cancel_runs(self.session.connection(), [run_id], control):
+            raise self._refusal(RunNotCancellable, run_id)
+        return self._run(run_id)
+
+    def retry(self, run_id: str, path: str, reason: str | None) -> RunForm:
+        """Let a failed run go on from a failed step.
+
+        Raises:
+            NotFound: the run, or the step in it, is absent, or another owner's.
+            RunNotRetryable: it has not failed, or its time is up.
+            StepNotRetryable: the step has not failed.
+        """
+        require_run(self.session, self.owner, run_id)
+        control = self._control("retry", reason)
+        plans = PlanCache(self.catalogue)
+        retried = retry_runs(self.session.connection(), {run_id: path}, plans, control)
+        if run_id in retried.refused:
+            raise retried.refused[run_id]
+        self.due.extend(retried.due)
+        return self._run(run_id)
+
+    def cancel_many(self, wanted: BulkRequest) -> BulkReceipt:
+        """Cancel the runs that fit, as many as are taken at once."""
+        run_ids, more = self._matching(wanted, ONGOING, MAX_BULK)
+        control = self._control("cancel", wanted.reason)
+        cancelled = cancel_runs(self.session.connection(), run_ids, control) if run_ids else ()
+        return _receipt(run_ids, cancelled, more=more)
+
+    def retry_many(self, wanted: BulkRequest) -> BulkReceipt:
+        """Let the failed runs that fit go on from where they failed, as many as are taken at once."""
+        run_ids, more = self._matching(wanted, {RunStatus.FAILED}, MAX_BULK_RETRIES)
+        control = self._control("retry", wanted.reason)
+        retried = retry_runs(
+            self.session.connection(), dict.fromkeys(run_ids), PlanCache(self.catalogue), control
+        )
+        self.due.extend(retried.due)
+        return _receipt(run_ids, retried.due, more=more)
+
+    def replay(self, run_id: str, form: ReplayRequest, key: str | None) -> tuple[Run, Accepted]:
+        """Make a new run like this one; returns this one, and the new one or the first that was made with the key.
+
+        Raises:
+            NotFound: the run or its workflow is absent, or another owner's.
+            WorkflowDisabled: its workflow is switched off.
+            InvalidInput: the key, the step or the run's input does not fit.
+            RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
+        """
+        run = require_run(self.session, self.owner, run_id)
+        workflow = require_workflow(self.session, self.owner, run.workflow_id)
+        if not workflow.enabled:
+            raise WorkflowDisabled
+        plans = PlanCache(self.catalogue)
+        new = NewRun(
+            owner_id=run.owner_id,
+            workflow_id=run.workflow_id,
+            version_id=run.version_id,
+            version=run.version,
+            trigger=TriggerKind.REPLAY,
+            input=run.input,
+            idempotency_key=_key(run_id, key),
+        )
+        if form.version == "latest":
+            new = self._with_latest(new, workflow, plans)
+        connection = self.session.connection()
+        accepted = replay_run(connection, run_id, new, form.from_step, plans, self._now())
+        if not accepted.duplicate:
+            self.due.append(accepted.run_id)
+        return run, accepted
+
+    def _with_latest(self, new: NewRun, workflow: Workflow, plans: PlanCache) -> NewRun:
+        version_id = self.session.exec(
+            select(WorkflowVersion.id).where(
+                WorkflowVersion.workflow_id == workflow.id,
+                WorkflowVersion.version == workflow.version,
+            )
+        ).one()
+        loaded = plans.load(self.session.connection(), [version_id])[version_id]
+        inputs = loaded.plan.inputs if isinstance(loaded.plan, Plan) else None
+        problems = [] if inputs is None else input_problems(inputs, new.input)
+        if problems:
+            raise InvalidInput(
+                "The run's input does not fit the `inputs` schema of the latest version.", problems
+            )
+        return replace(new, version_id=version_id, version=workflow.version)
+
+    def _matching(
+        self, wanted: BulkRequest, allowed: Collection[RunStatus], most: int
+    ) -> tuple[Sequence[str], bool]:
+        """Return the newest runs that fit and stand in one of these states, and whether there are more."""
+        query = select(Run.id).where(Run.owner_id == self.owner.id, col(Run.status).in_(allowed))
+        if wanted.workflow_id is not None:
+            query = query.where(Run.workflow_id == wanted.workflow_id)
+        if wanted.status is not None:
+            query = query.where(Run.status == wanted.status)
+        if wanted.since is not None:
+            query = query.where(col(Run.created_at) >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(col(Run.created_at) < wanted.until)
+        if wanted.ids is not None:
+            query = query.where(col(Run.id).in_(wanted.ids))
+        found = self.session.exec(query.order_by(col(Run.id).desc()).limit(most + 1)).all()
+        return found[:most], len(found) > most
+
+    def _control(self, action: Action, reason: str | None) -> Control:
+        return Control(action, self.owner.email, self._now(), reason)
+
+    def _now(self) -> datetime:
+        """Return the database's time, which workers go by as well."""
+        return database_now(self.session.connection())
+
+    def _run(self, run_id: str) -> RunForm:
+        self.session.expire_all()
+        return Runs(self.session, self.owner).get(run_id)
+
+    def _refusal(self, refusal: type[Conflict], run_id: str) -> Conflict:
+        """Return why it was refused, with the state that the run stands in now."""
+        self.session.expire_all()
+        status = require_run(self.session, self.owner, run_id).status
+        return refusal(f"The run is {status}. {refusal().detail}")
+
+
+def _receipt(run_ids: Sequence[str], changed: Collection[str], *, more: bool) -> BulkReceipt:
+    done = [run_id for run_id in run_ids if run_id in changed]
+    return BulkReceipt(matched=len(run_ids), changed=len(done), run_ids=done, more=more)
+
+
+def _key(run_id: str, key: str | None) -> str | None:
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
+        raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+    return f"replay:{run_id}:{key}"

@@ -1,0 +1,31 @@
+"""Steps that stand before a gate of the test."""
+
+from app.engine.sdk import Context, Fail, Node, NodeConfig
+from tests.integration.engine.gates import GATES
+
+
+class Config(NodeConfig):
+    gate: str
+
+
+class Gated(Node[Config, int]):
+    """Wait until the gate is open; return how often an attempt has come to it."""
+
+    type = "gated"
+    example = {"gate": "a"}
+
+    async def run(self, config: Config, context: Context) -> int:
+        del context
+        gate = GATES[config.gate]
+        gate.entered += 1
+        await gate.opened.wait()
+        if gate.fails:
+            raise Fail("The gate says no.")
+        return gate.entered
+
+
+class GatedAsking(Gated):
+    """Stand before a gate, with an effect that must not be repeated unasked."""
+
+    type = "gated_asking"
+    on_lost = "ask"

@@ -1,0 +1,17 @@
+"""Gates that steps stand before until a test opens them: the test says when an attempt ends, and how."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Gate:
+    """One gate. `entered` counts the attempts that have come to it; while it `fails`, those that pass fail."""
+
+    entered: int = 0
+    fails: bool = False
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+GATES: dict[str, Gate] = defaultdict(Gate)
