@@ -18,6 +18,7 @@ from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.run_watch import RunWatch
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
 
@@ -35,6 +36,7 @@ class Container:
     triggers: TriggerDesk
     redis: Redis
     artifacts: ArtifactStore
+    run_watch: RunWatch
 
 
 Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -58,11 +60,17 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
+    desk = TriggerDesk(
+        engine, catalogue, key, SyncedClock(), dispatch, settings.idempotency_key_ttl_seconds
+    )
     throttle = Throttle(settings.redis_url, clock)
+    watch = RunWatch(engine)
     try:
-        yield Container(settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts)
+        yield Container(
+            settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts, watch
+        )
     finally:
+        await watch.close()
         await desk.close()
         await dispatch.close()
         redis.close()

@@ -11,6 +11,7 @@ from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
 from app.engine.followups import Followups
 from app.engine.planning.record import StepState
+from app.engine.responses import keep_responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,14 @@ class Issued:
 
 
 Carrier = Callable[[Connection, Sequence[Issued]], Followups]
-CARRIERS: Final[Mapping[CommandKind, Carrier]] = {}
+
+
+def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    keep_responses(connection, [(item.checkpoint.run_id, item.data) for item in issued])
+    return Followups()
+
+
+CARRIERS: Final[Mapping[CommandKind, Carrier]] = {"response": _respond}
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})
 """What a failed attempt asked for is not done: the next attempt will ask again."""

@@ -51,9 +51,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      epoch, wake_at, created_at)
+                      key_expires_at, input_hash, epoch, wake_at, created_at)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           0, wake_at, created_at
+           key_expires_at, input_hash, 0, wake_at, created_at
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -67,24 +67,12 @@ INSERT_RUNS = Statement(
         "trigger_kind": "text",
         "input": "json",
         "idempotency_key": "text",
+        "key_expires_at": "timestamptz",
+        "input_hash": "text",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
     },
     returns={"id": Id()},
-)
-# Find the runs that hold the keys of those not inserted.
-FIND_BY_KEY = Statement(
-    """
-    SELECT r.id, r.workflow_id, r.idempotency_key, r.status FROM runs r JOIN {rows}
-    ON r.workflow_id = v.workflow_id AND r.idempotency_key = v.idempotency_key
-    """,
-    rows={"workflow_id": "uuid", "idempotency_key": "text"},
-    returns={
-        "id": Id(),
-        "workflow_id": Id(),
-        "idempotency_key": String(),
-        "status": Status(RunStatus),
-    },
 )
 # Claim by compare-and-set: only what nobody holds, only for a worker whose lease stands; the epoch fences the last owner.
 CLAIM = Statement(

@@ -58,6 +58,8 @@ class Target:
     webhook_serial: int
     dedupe_key: str | None
     inputs: Mapping[str, Any] | None
+    dedupe_by_input: bool = False
+    key_ttl_seconds: int | None = None
 
 
 def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, key: str) -> NewRun:
@@ -84,6 +86,8 @@ def admit(request: TriggerRequest, target: Target | None, caller_holds: bool, ke
         trigger=request.kind,
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
+        input_hash=_hash(request.input) if target.dedupe_by_input else None,
+        key_ttl_seconds=target.key_ttl_seconds,
     )
 
 
@@ -131,8 +135,16 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         return None
     if isinstance(value, str):
         return f"dedupe:{_shortened(value)}"
-    text = orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS).decode()
-    return f"dedupe-json:{_shortened(text)}"
+    return f"dedupe-json:{_shortened(_canonical(value).decode())}"
+
+
+def _hash(value: Any) -> str:
+    """Return the SHA-256 of an input: equal ones have equal hashes, whatever the order of their keys."""
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS)
 
 
 def _normal(value: Any) -> Any:

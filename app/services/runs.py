@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import tuple_
+from sqlalchemy import Row, tuple_
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -83,7 +83,7 @@ class Runs:
         self, wanted: RunFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[RunSummary], str | None]:
         """Return a page of the history, newest first, and the next page's cursor."""
-        lean = select(Run).options(defer(Run.input), defer(Run.output))
+        lean = select(Run).options(defer(Run.input), defer(Run.output), defer(Run.response))
         query = wanted.narrow(lean.where(Run.owner_id == self.owner.id))
         runs, next_cursor = newest_first(self.session, query, Run.id, limit, cursor)
         return [summary_of(run) for run in runs], next_cursor
@@ -181,7 +181,7 @@ def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
     return [_step_form(tries, over=over) for tries in by_path.values()]
 
 
-def output_of(row: Run | StepAttempt, run_id: str) -> Any:
+def output_of(row: Run | StepAttempt | Row[Any], run_id: str) -> Any:
     """Return an output, or where to fetch it when it lies in the artifact store."""
     if row.output_artifact is None:
         return row.output

@@ -21,12 +21,16 @@ class FakeContext:
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
     upstream: Mapping[str, Any] = field(default_factory=dict)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
+    responses: list[tuple[int, Mapping[str, str], Any]] = field(default_factory=list)
 
     def now(self) -> datetime:
         return NOW
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         self.lines.append((message, level, data))
+
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        self.responses.append((status, headers, body))
 
 
 @dataclass(frozen=True)
