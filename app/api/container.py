@@ -18,6 +18,7 @@ from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.run_watch import RunWatch
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
@@ -37,6 +38,7 @@ class Container:
     redis: Redis
     artifacts: ArtifactStore
     dispatch: BackgroundDispatch
+    run_watch: RunWatch
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -61,13 +63,27 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
+    desk = TriggerDesk(
+        engine, catalogue, key, SyncedClock(), dispatch, settings.idempotency_key_ttl_seconds
+    )
     throttle = Throttle(settings.redis_url, clock)
+    watch = RunWatch(engine)
     try:
         yield Container(
-            settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts, dispatch
+            settings,
+            key,
+            engine,
+            clock,
+            catalogue,
+            throttle,
+            desk,
+            redis,
+            artifacts,
+            dispatch,
+            watch,
         )
     finally:
+        await watch.close()
         await desk.close()
         await dispatch.close()
         redis.close()

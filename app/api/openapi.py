@@ -30,6 +30,10 @@ TAGS: Final = [
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",
     },
     {"name": "Triggers", "description": "Start runs, from outside or by hand."},
+    {
+        "name": "Schedules",
+        "description": "Start workflows by the clock: cron expressions in a time zone.",
+    },
     {"name": "Runs", "description": "What happened: history, steps, attempts and logs."},
     {
         "name": "Approvals",

@@ -11,6 +11,7 @@ from app.core.errors import ConfigurationError
 
 SECRET_KEY_FILE = "secret_key"
 MIN_SECRET_BYTES = 32
+KEY_TTL_SECONDS = 7 * 86_400
 
 
 class Settings(BaseSettings):
@@ -99,6 +100,13 @@ class Settings(BaseSettings):
         default=None,
         description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
         "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
+    )
+    idempotency_key_ttl_seconds: int = Field(
+        default=KEY_TTL_SECONDS,
+        ge=1,
+        le=315_360_000,
+        description="How long a repeated Idempotency-Key, webhook-id or dedupe key finds its first run; a workflow's "
+        "`dedupe.ttl_seconds` goes first.",
     )
     lease_seconds: float = Field(
         default=9.0,

@@ -15,6 +15,7 @@ from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
 from app.engine.intake import accept
 from app.engine.planning.record import StepState
+from app.engine.responses import keep_responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,15 @@ def _start_runs(connection: Connection, issued: Sequence[Issued]) -> Followups:
     return Followups(new_runs=tuple(run.run_id for run in accepted))
 
 
+def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    keep_responses(connection, [(item.checkpoint.run_id, item.data) for item in issued])
+    return Followups()
+
+
 CARRIERS: Final[Mapping[CommandKind, Carrier]] = {
     "evidence": _keep_evidence,
     "run": _start_runs,
+    "response": _respond,
 }
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})

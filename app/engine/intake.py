@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from app.core.ids import new_id
 from app.core.statuses import RunStatus, TriggerKind
-from app.engine import store
+from app.engine import dedupe, store
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class NewRun:
     parent_path: str | None = None
     started_by: str | None = None
     """E-mail address of the person who starts it, or its first parent, by hand."""
+    input_hash: str | None = None
+    """Set when an equal input whose run has succeeded is to answer instead of a new run."""
+    key_ttl_seconds: int | None = None
+    """How long key and hash count; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +50,61 @@ class Accepted:
 def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> list[Accepted]:
     """Insert runs in the caller's transaction; returns one answer per run, in order."""
     rows = [_row(run, now) for run in runs]
-    inserted = {row.id for row in store.INSERT_RUNS.run(connection, rows)}
-    if len(inserted) == len(rows):
-        return [Accepted(row["id"], RunStatus.QUEUED, duplicate=False) for row in rows]
-    earlier = _earlier(connection, [row for row in rows if row["id"] not in inserted])
+    hashed = [row for row in rows if row["input_hash"]]
+    known = _known(connection, hashed, now) if hashed else {}
+    new = [row for row in rows if row["id"] not in known] if known else rows
+    known |= _insert(connection, new, now)
     return [
-        Accepted(row["id"], RunStatus.QUEUED, duplicate=False)
-        if row["id"] in inserted
-        else earlier[row["workflow_id"], row["idempotency_key"]]
+        known.get(row["id"]) or Accepted(row["id"], RunStatus.QUEUED, duplicate=False)
         for row in rows
     ]
 
 
-def _earlier(
-    connection: Connection, rows: Sequence[dict[str, Any]]
-) -> dict[tuple[str, str], Accepted]:
-    """Return the runs that hold the keys of those that were not inserted."""
-    found = store.FIND_BY_KEY.run(connection, rows)
+def _known(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
+) -> dict[str, Accepted]:
+    """Return the runs that have worked on the inputs of some of the rows already."""
     return {
-        (row.workflow_id, row.idempotency_key): Accepted(row.id, row.status, duplicate=True)
-        for row in found
+        row_id: Accepted(run_id, RunStatus.SUCCEEDED, duplicate=True)
+        for row_id, run_id in dedupe.find_succeeded(connection, rows, now).items()
     }
 
 
+def _insert(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
+) -> dict[str, Accepted]:
+    """Insert rows; returns the earlier runs that hold the keys of those that were not inserted."""
+    left = _insert_new(connection, rows)
+    if left and dedupe.free_expired_keys(connection, left, now):
+        left = _insert_new(connection, left)
+    if not left:
+        return {}
+    return {
+        row_id: Accepted(run_id, status, duplicate=True)
+        for row_id, (run_id, status) in dedupe.find_by_key(connection, left).items()
+    }
+
+
+def _insert_new(
+    connection: Connection, rows: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Insert rows whose keys are new; returns the others."""
+    if not rows:
+        return []
+    # In the order of their keys: two processes that take the same keys at once then never wait in a circle.
+    ordered = sorted(rows, key=_key_order)
+    inserted = {row.id for row in store.INSERT_RUNS.run(connection, ordered)}
+    return (
+        [] if len(inserted) == len(rows) else [row for row in ordered if row["id"] not in inserted]
+    )
+
+
+def _key_order(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["workflow_id"], row["idempotency_key"] or ""
+
+
 def _row(run: NewRun, now: datetime) -> dict[str, Any]:
+    kept = run.key_ttl_seconds is not None and (run.idempotency_key or run.input_hash)
     return {
         "id": run.id or new_id(),
         "owner_id": run.owner_id,
@@ -80,6 +115,8 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "input": run.input,
         "idempotency_key": run.idempotency_key,
         **({} if run.context is None else {"context": run.context}),
+        "key_expires_at": now + timedelta(seconds=run.key_ttl_seconds or 0) if kept else None,
+        "input_hash": run.input_hash,
         "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
         "depth": run.depth,

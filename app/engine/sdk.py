@@ -201,6 +201,10 @@ class Context(Protocol):
         """
         ...
 
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        """Answer the webhook call that waits for this run, once the attempt's result is stored; the first answer counts."""
+        ...
+
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT")

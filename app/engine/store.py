@@ -52,9 +52,11 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      context, epoch, wake_at, created_at, depth, parent_run_id, parent_path, started_by)
+                      key_expires_at, input_hash, context, epoch, wake_at, created_at, depth, parent_run_id, parent_path,
+                      started_by)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           context, 0, wake_at, created_at, depth, parent_run_id, parent_path, started_by
+           key_expires_at, input_hash, context, 0, wake_at, created_at, depth, parent_run_id, parent_path,
+           started_by
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -69,6 +71,8 @@ INSERT_RUNS = Statement(
         "input": "json",
         "idempotency_key": "text",
         "context": "json",
+        "key_expires_at": "timestamptz",
+        "input_hash": "text",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
         "depth": "integer",
@@ -77,20 +81,6 @@ INSERT_RUNS = Statement(
         "started_by": "text",
     },
     returns={"id": Id()},
-)
-# Find the runs that hold the keys of those not inserted.
-FIND_BY_KEY = Statement(
-    """
-    SELECT r.id, r.workflow_id, r.idempotency_key, r.status FROM runs r JOIN {rows}
-    ON r.workflow_id = v.workflow_id AND r.idempotency_key = v.idempotency_key
-    """,
-    rows={"workflow_id": "uuid", "idempotency_key": "text"},
-    returns={
-        "id": Id(),
-        "workflow_id": Id(),
-        "idempotency_key": String(),
-        "status": Status(RunStatus),
-    },
 )
 # Claim by compare-and-set: only what nobody holds, only for a worker whose lease stands; the epoch fences the last owner.
 CLAIM = Statement(

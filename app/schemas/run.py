@@ -55,6 +55,17 @@ class RunReceipt(TriggerReceipt):
     workflow_id: str = Field(examples=[EXAMPLE_ID])
 
 
+class EndedReceipt(TriggerReceipt):
+    """The run that a trigger started and waited for."""
+
+    output: Any = Field(description=OUTPUT)
+    error: Any = Field(description="Why it failed; else null.")
+
+
+class EndedRunReceipt(RunReceipt, EndedReceipt):
+    """The run that was started, and has ended."""
+
+
 class RunSummary(BaseModel):
     """A run without its input, output and steps."""
 

@@ -43,14 +43,34 @@ class Webhook(Input):
     )
 
 
-class Dedupe(Input):
-    """How to tell that two triggers are the same one."""
+def _is_unset(value: Any) -> bool:
+    return not value
 
-    key: str = Field(
-        min_length=1,
-        max_length=4096,
+
+class Dedupe(Input):
+    """How to tell that two triggers are the same one. An `Idempotency-Key` goes before `key`, and both before `by_input`."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = Field(
+        default=None,
         description="An expression on `input` and `headers`. A trigger whose key was seen before answers with the first run.",
         examples=["input.id"],
+        exclude_if=_is_unset,
+    )
+    by_input: bool = Field(
+        default=False,
+        description="An input that equals one whose run has succeeded answers with that run. (One whose run is still at work, "
+        "or has failed, starts a new one.)",
+        examples=[False],
+        exclude_if=_is_unset,
+    )
+    ttl_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=315_360_000,
+        description="How long keys and inputs are remembered, from their trigger on. Null: IDEMPOTENCY_KEY_TTL_SECONDS, which "
+        "is a week unless the operator has set it.",
+        examples=[604_800],
+        exclude_if=_is_unset,
     )
 
 

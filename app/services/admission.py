@@ -61,6 +61,8 @@ class Target:
     dedupe_key: str | None
     inputs: Mapping[str, Any] | None
     context_rules: Mapping[str, Any] | None = None
+    dedupe_by_input: bool = False
+    key_ttl_seconds: int | None = None
 
 
 def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
@@ -89,6 +91,8 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
         started_by=caller if request.kind is TriggerKind.MANUAL else None,
+        input_hash=_hash(request.input) if target.dedupe_by_input else None,
+        key_ttl_seconds=target.key_ttl_seconds,
     )
 
 
@@ -152,8 +156,16 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         return None
     if isinstance(value, str):
         return f"dedupe:{_shortened(value)}"
-    text = orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS).decode()
-    return f"dedupe-json:{_shortened(text)}"
+    return f"dedupe-json:{_shortened(_canonical(value).decode())}"
+
+
+def _hash(value: Any) -> str:
+    """Return the SHA-256 of an input: equal ones have equal hashes, whatever the order of their keys."""
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(_normal(value), option=orjson.OPT_SORT_KEYS)
 
 
 def _normal(value: Any) -> Any:

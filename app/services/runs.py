@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import func, tuple_
+from sqlalchemy import Row, func, tuple_
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -92,7 +92,7 @@ class Runs:
         self, wanted: RunFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[RunSummary], str | None]:
         """Return a page of the history, newest first, and the next page's cursor."""
-        lean = select(Run).options(defer(Run.input), defer(Run.output))
+        lean = select(Run).options(defer(Run.input), defer(Run.output), defer(Run.response))
         query = wanted.narrow(lean.where(Run.owner_id == self.owner.id))
         runs, next_cursor = newest_first(self.session, query, Run.id, limit, cursor)
         return [summary_of(run) for run in runs], next_cursor
@@ -214,7 +214,7 @@ def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:
     ]
 
 
-def output_of(row: Run | StepAttempt, run_id: str) -> Any:
+def output_of(row: Run | StepAttempt | Row[Any], run_id: str) -> Any:
     """Return an output, or where to fetch it when it lies in the artifact store."""
     if row.output_artifact is None:
         return row.output

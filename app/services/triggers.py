@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 
 from app.core.clock import SyncedClock
+from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
@@ -37,7 +38,8 @@ SYNC_SECONDS = 30.0
 LOAD_TARGETS = Statement(
     """
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
-           w.context_required, versions.id AS version_id, versions.version
+           w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
+           versions.version
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
@@ -52,6 +54,8 @@ LOAD_TARGETS = Statement(
         "webhook_serial": Integer(),
         "dedupe_key": String(),
         "context_required": Json,
+        "dedupe_by_input": Boolean(),
+        "dedupe_ttl_seconds": Integer(),
         "version_id": Id(),
         "version": Integer(),
     },
@@ -82,8 +86,10 @@ class TriggerDesk:
         key: str,
         clock: SyncedClock,
         dispatch: BackgroundDispatch,
+        key_ttl_seconds: int = KEY_TTL_SECONDS,
     ) -> None:
         self._engine = engine
+        self._key_ttl_seconds = key_ttl_seconds
         self._key = key
         self._clock = clock
         self._sync_at = 0.0
@@ -171,7 +177,9 @@ class TriggerDesk:
                 row.webhook_serial,
                 row.dedupe_key,
                 plan.inputs if plan else None,
-                context_rules=row.context_required,
+                row.context_required,
+                row.dedupe_by_input,
+                row.dedupe_ttl_seconds or self._key_ttl_seconds,
             )
         return targets
 

@@ -237,7 +237,7 @@ def checksum(definition: Mapping[str, Any]) -> str:
 
 
 def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
-    if dedupe is None:
+    if dedupe is None or dedupe.key is None:
         return
     try:
         expression = compile_expression(dedupe.key)
@@ -260,7 +260,10 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
     if "webhook" in sent:
         columns["webhook_auth"] = form.webhook.auth
     if "dedupe" in sent:
-        columns["dedupe_key"] = form.dedupe.key if form.dedupe else None
+        dedupe = form.dedupe or Dedupe()
+        columns["dedupe_key"] = dedupe.key
+        columns["dedupe_by_input"] = dedupe.by_input
+        columns["dedupe_ttl_seconds"] = dedupe.ttl_seconds
     if "context" in sent:
         columns["context_required"] = form.context.stored if form.context else None
     columns |= hook_columns(form, sent)

@@ -24,8 +24,8 @@ class FakeContext:
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
     timeout_seconds: float | None = None
     started: list[tuple[str, Any, int | None]] = field(default_factory=list)
-
     evidence: list[tuple[str, Any, str]] = field(default_factory=list)
+    responses: list[tuple[int, Mapping[str, str], Any]] = field(default_factory=list)
 
     def now(self) -> datetime:
         return NOW
@@ -42,6 +42,9 @@ class FakeContext:
     async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
         self.started.append((workflow, value, version))
         return "0190b0c8-0000-7000-8000-000000000002"
+
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        self.responses.append((status, headers, body))
 
 
 @dataclass(frozen=True)

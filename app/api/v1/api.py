@@ -9,6 +9,7 @@ from app.api.v1.endpoints import (
     evidence,
     nodes,
     runs,
+    schedules,
     streams,
     triggers,
     workflows,
@@ -19,6 +20,7 @@ router.include_router(triggers.router)
 router.include_router(account.router)
 router.include_router(workflows.router)
 router.include_router(streams.router)  # before the runs: `/runs/stream` is no run's id
+router.include_router(schedules.router)
 router.include_router(runs.router)
 router.include_router(evidence.router)
 router.include_router(approvals.links)

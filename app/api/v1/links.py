@@ -30,7 +30,7 @@ class WorkflowForms:
             version=workflow.version,
             enabled=workflow.enabled,
             webhook=Webhook(auth=workflow.webhook_auth),
-            dedupe=Dedupe(key=workflow.dedupe_key) if workflow.dedupe_key else None,
+            dedupe=_dedupe(workflow),
             context=rules_of(workflow.context_required),
             on_success=workflow.on_success or [],
             on_failure=workflow.on_failure or [],
@@ -49,6 +49,13 @@ class WorkflowForms:
         if workflow.webhook_auth is WebhookAuth.OPEN:
             return address
         return f"{address}?token={webhook_token(self.key, workflow.id, workflow.webhook_serial)}"
+
+
+def _dedupe(workflow: Workflow) -> Dedupe | None:
+    set_ = (workflow.dedupe_key, workflow.dedupe_by_input, workflow.dedupe_ttl_seconds)
+    if not any(set_):
+        return None
+    return Dedupe(key=set_[0], by_input=set_[1], ttl_seconds=set_[2])
 
 
 async def base_url(container: Services, request: Request) -> str:

@@ -10,7 +10,14 @@ IDEMPOTENCY_KEY: Final = {
     "description": "Same key, same run: repeat a request safely. `webhook-id` does the same.",
     "schema": {"type": "string", "maxLength": 200},
 }
-START_OPERATION: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY]}
+PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=10`: answer when the run has ended, or after 10 seconds (60 at most). What cannot be read is ignored.",
+    "schema": {"type": "string"},
+    "example": "wait=10",
+}
+START_OPERATION: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY, PREFER]}
 WEBHOOK_OPERATION: Final[dict[str, Any]] = {
     "parameters": [
         {
@@ -32,6 +39,7 @@ WEBHOOK_OPERATION: Final[dict[str, Any]] = {
             "schema": {"type": "string"},
         },
         IDEMPOTENCY_KEY,
+        PREFER,
     ],
     "requestBody": {
         "description": "Becomes the run's `input`; none is `{}`.",

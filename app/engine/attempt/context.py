@@ -144,6 +144,14 @@ class AttemptContext:
             )
         self.commands.append(Command(kind, orjson.loads(encoded)))
 
+    def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
+        """Answer the webhook call that waits for this run.
+
+        Raises:
+            Fail: the answer is too large.
+        """
+        self.order("response", {"status": status, "headers": headers, "body": body})
+
     def keep(self, line: LogLine) -> None:
         """Take in a line."""
         self.lines.append(line)

@@ -27,9 +27,11 @@ from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
+from app.engine.duties.idempotency import Idempotency
 from app.engine.duties.loop import Duty, DutyLoop
 from app.engine.duties.reaper import Reaper
 from app.engine.duties.renew_lease import RenewLease
+from app.engine.duties.schedules import Schedules
 from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
@@ -73,7 +75,7 @@ class WorkerProcess:
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
         self._journal = Journal(self._engine, lambda: self._lease.worker_id, self._follow_up)
-        catalogue = load_catalogue(settings.plugins_dir)
+        catalogue = self._catalogue = load_catalogue(settings.plugins_dir)
         self._http = build_client(build_policy(settings.egress_allow))
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
@@ -177,6 +179,14 @@ class WorkerProcess:
         return (
             Timers(self._engine, self._clock, self._hand_on),
             ApprovalTimeouts(self._engine, self._clock, self._hand_on),
+            Schedules(
+                self._engine,
+                self._clock,
+                self._catalogue,
+                self._hand_on,
+                self._settings.idempotency_key_ttl_seconds,
+            ),
+            Idempotency(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,

@@ -31,6 +31,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/workflows/{workflow_id}"): {"name": "Mine", "definition": DEFINITION},
     ("PATCH", "/workflows/{workflow_id}"): {"name": "Mine"},
     ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
+    ("POST", "/workflows/{workflow_id}/schedules"): {"cron": "@daily"},
+    ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
 }
 
 
@@ -59,7 +61,13 @@ def _object_routes() -> list[tuple[str, str]]:
 
 def _nowhere(path: str) -> str:
     return path.format(
-        workflow_id="health", run_id="7", approval_id="7", number=1, path="step_1", sha256="7"
+        workflow_id="health",
+        run_id="7",
+        approval_id="7",
+        number=1,
+        path="step_1",
+        sha256="7",
+        schedule_id="7",
     )
 
 
@@ -84,6 +92,7 @@ async def test_another_owners_object_is_not_found(
     bob = await sign_up("bob@example.com")
     workflow = await ada.save()
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
+    schedule = await ada.post(f"/workflows/{workflow['id']}/schedules", {"cron": "@daily"})
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
         workflow_id=workflow["id"],
@@ -92,6 +101,7 @@ async def test_another_owners_object_is_not_found(
         number=1,
         path="step_1",
         sha256="7",
+        schedule_id=schedule.json()["id"],
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))

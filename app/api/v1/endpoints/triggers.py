@@ -11,7 +11,6 @@ from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json,
 from app.api.container import Container, container_of
 from app.api.deps import (
     CurrentClaims,
-    IdempotencyKey,
     Services,
     WorkflowId,
     idempotency_key,
@@ -19,11 +18,12 @@ from app.api.deps import (
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
+from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
 from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
 from app.core.security.tokens import TokenClaims, read_token
 from app.core.statuses import TriggerKind
-from app.schemas.run import RunReceipt, RunRequest, TriggerReceipt
+from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
 from app.services.triggers import TriggerAnswer, TriggerRequest
 
 WEBHOOK_TOKEN_HEADER: Final = "x-webhook-token"
@@ -31,9 +31,9 @@ WITHHELD_HEADERS: Final = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HE
 """Never shown to expressions, which may put what they read into the database."""
 MAX_FORM_FIELDS: Final = 1000
 WEBHOOK_PATH: Final = "/api/v1/webhooks/{workflow_id}"
-REPEATED: Final = {
-    "model": TriggerReceipt,
-    "description": "Seen before: the run that the first such request started.",
+REPEATED_OR_ENDED: Final[dict[str, Any]] = {
+    "model": EndedReceipt | TriggerReceipt,
+    "description": "Seen before: the run that the first such request started. Or, with `Prefer: wait`: the run has ended.",
 }
 router = APIRouter(tags=["Triggers"], route_class=GuardedRoute)
 
@@ -44,6 +44,9 @@ async def trigger_webhook(request: Request) -> Response:
     Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token,
     and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
     run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
+
+    With `Prefer: wait=10` it answers when the run has ended, or after 10 s (60 at most) as it would without: `200` with the
+    run's output, or whatever a `respond` step of the run says, as soon as it says so.
     """
     container = container_of(request)
     token = request.query_params.get("token") or request.headers.get(WEBHOOK_TOKEN_HEADER)
@@ -59,7 +62,11 @@ async def trigger_webhook(request: Request) -> Response:
             version=None,
         )
     )
-    return _receipt(answer)
+    seconds = wait_seconds(request)
+    outcome = await await_outcome(
+        request, container.run_watch, answer.run_id, seconds, until_end=False
+    )
+    return _receipt(answer) if outcome is None else webhook_answer(answer, outcome, seconds)
 
 
 # Describes the endpoint in OpenAPI. Requests are served by the plain route that `application` puts before all others:
@@ -73,7 +80,7 @@ router.add_api_route(
     response_model=None,
     openapi_extra=WEBHOOK_OPERATION,
     responses={
-        200: REPEATED,
+        200: REPEATED_OR_ENDED,
         202: {"model": TriggerReceipt, "description": "Stored: the run will be executed."},
         **problems(401, 404, 409, *BODY_PROBLEMS),
     },
@@ -86,19 +93,22 @@ router.add_api_route(
     summary="Start a run by hand",
     openapi_extra=START_OPERATION,
     responses={
-        200: {**REPEATED, "model": RunReceipt},
+        200: {**REPEATED_OR_ENDED, "model": EndedRunReceipt | RunReceipt},
         **problems(401, 404, 409, *BODY_PROBLEMS),
     },
 )
 async def start_run(
     claims: CurrentClaims,
     workflow_id: WorkflowId,
-    key: IdempotencyKey,
+    request: Request,
     container: Services,
     response: Response,
     form: RunRequest | None = None,
-) -> RunReceipt:
-    """Start a run of one of my workflows. `version` runs an older version; else the newest runs."""
+) -> EndedRunReceipt | RunReceipt:
+    """Start a run of one of my workflows. `version` runs an older version; else the newest runs.
+
+    With `Prefer: wait=10` it answers `200` with the run's output when the run ends within 10 s (60 at most).
+    """
     form = form or RunRequest()
     answer = await container.triggers.submit(
         TriggerRequest(
@@ -107,14 +117,24 @@ async def start_run(
             caller=claims,
             token=None,
             input=form.input,
-            idempotency_key=key,
+            idempotency_key=await idempotency_key(request),
             version=form.version,
             context=form.context.stored if form.context else None,
         )
     )
     response.headers["Location"] = f"/api/v1/runs/{answer.run_id}"
-    response.status_code = 200 if answer.duplicate else 202
-    return RunReceipt(id=answer.run_id, workflow_id=workflow_id, **asdict(answer))
+    receipt = {"id": answer.run_id, "workflow_id": workflow_id, **asdict(answer)}
+    seconds = wait_seconds(request)
+    outcome = await await_outcome(
+        request, container.run_watch, answer.run_id, seconds, until_end=True
+    )
+    if outcome is None:
+        response.status_code = 200 if answer.duplicate else 202
+        return RunReceipt(**receipt)
+    response.status_code = 200
+    response.headers.update(applied(seconds))
+    ended = {"status": outcome.status, "output": outcome.output, "error": outcome.error}
+    return EndedRunReceipt(**receipt | ended)
 
 
 def _caller(request: Request, container: Container) -> TokenClaims | None:

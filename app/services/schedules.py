@@ -1,0 +1,180 @@
+"""Schedules of a workflow: checked when they are saved, fired by the workers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from app.core.clock import Clock
+from app.core.errors import InvalidDefinition, InvalidInput, NotFound, Problem
+from app.core.ids import new_id
+from app.engine.duties.schedules import input_of
+from app.engine.language.catalogue import NodeCatalogue
+from app.engine.language.definition import parse_definition
+from app.engine.language.input_schema import input_problems
+from app.engine.scheduling.cron import (
+    InvalidCron,
+    InvalidTimeZone,
+    load_zone,
+    next_fire,
+    next_fires,
+    read_cron,
+)
+from app.models import Schedule, User, Workflow, WorkflowVersion
+from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
+from app.services.access import require_workflow
+from app.services.pages import newest_first
+
+FIRE_TIMES_SHOWN = 5
+TIMING = frozenset({"cron", "timezone", "enabled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """What a user may do with the schedules of their workflows. `session` is committed by the caller."""
+
+    session: Session
+    owner: User
+    catalogue: NodeCatalogue
+    clock: Clock
+
+    def create(self, workflow_id: str, draft: ScheduleDraft) -> ScheduleForm:
+        """Save a new schedule.
+
+        Raises:
+            NotFound: the workflow is absent or another owner's.
+            InvalidInput: the expression, the time zone or the input does not hold; every problem at once.
+        """
+        workflow = require_workflow(self.session, self.owner, workflow_id)
+        now = self.clock.now()
+        schedule = Schedule(
+            id=new_id(),
+            owner_id=self.owner.id,
+            workflow_id=workflow.id,
+            **draft.model_dump(),
+            created_at=now,
+            updated_at=now,
+        )
+        self._check(workflow, schedule, now)
+        schedule.next_fire_at = _next_fire_at(schedule, now)
+        self.session.add(schedule)
+        self.session.flush()
+        return form_of(schedule, now)
+
+    def list(
+        self, workflow_id: str, limit: int, cursor: str | None
+    ) -> tuple[Sequence[ScheduleForm], str | None]:
+        """Return a page of a workflow's schedules, newest first.
+
+        Raises:
+            NotFound: the workflow is absent or another owner's.
+        """
+        require_workflow(self.session, self.owner, workflow_id)
+        query = select(Schedule).where(Schedule.workflow_id == workflow_id)
+        found, next_cursor = newest_first(self.session, query, Schedule.id, limit, cursor)
+        now = self.clock.now()
+        return [form_of(schedule, now) for schedule in found], next_cursor
+
+    def get(self, workflow_id: str, schedule_id: str) -> ScheduleForm:
+        """Return a schedule.
+
+        Raises:
+            NotFound: it or its workflow is absent, or another owner's.
+        """
+        _, schedule = self._require(workflow_id, schedule_id)
+        return form_of(schedule, self.clock.now())
+
+    def change(self, workflow_id: str, schedule_id: str, changes: ScheduleChanges) -> ScheduleForm:
+        """Save the fields that were sent. A changed time counts from now on.
+
+        Raises:
+            NotFound: it or its workflow is absent, or another owner's.
+            InvalidInput: what comes of it does not hold; every problem at once.
+        """
+        workflow, schedule = self._require(workflow_id, schedule_id, for_update=True)
+        now = self.clock.now()
+        sent = changes.model_dump(include=changes.model_fields_set)
+        before = schedule.model_dump(include=set(sent))
+        for name, value in sent.items():
+            setattr(schedule, name, value)
+        self._check(workflow, schedule, now)
+        changed = {name for name in sent if getattr(schedule, name) != before[name]}
+        if changed & TIMING:
+            schedule.next_fire_at = _next_fire_at(schedule, now)
+        if changed:
+            schedule.updated_at, schedule.last_error = now, None
+        self.session.flush()
+        return form_of(schedule, now)
+
+    def delete(self, workflow_id: str, schedule_id: str) -> None:
+        """Forget a schedule; the runs that it has started stay.
+
+        Raises:
+            NotFound: it or its workflow is absent, or another owner's.
+        """
+        _, schedule = self._require(workflow_id, schedule_id, for_update=True)
+        self.session.delete(schedule)
+        self.session.flush()
+
+    def _require(
+        self, workflow_id: str, schedule_id: str, *, for_update: bool = False
+    ) -> tuple[Workflow, Schedule]:
+        workflow = require_workflow(self.session, self.owner, workflow_id)
+        query = select(Schedule).where(
+            col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
+        )
+        # A worker that fires it moves it on: neither may write over the other.
+        found = self.session.exec(query.with_for_update() if for_update else query).first()
+        if found is None:
+            raise NotFound(f"This workflow has no schedule {schedule_id}.")
+        return workflow, found
+
+    def _check(self, workflow: Workflow, schedule: Schedule, now: datetime) -> None:
+        """Check a schedule, and write its expression as it is kept."""
+        problems = [*_time_problems(schedule, now), *self._input_problems(workflow, schedule, now)]
+        if problems:
+            raise InvalidInput("The schedule does not hold: mend what `errors` lists.", problems)
+        schedule.cron = read_cron(schedule.cron)
+
+    def _input_problems(
+        self, workflow: Workflow, schedule: Schedule, now: datetime
+    ) -> Iterator[Problem]:
+        query = select(WorkflowVersion.definition).where(
+            WorkflowVersion.workflow_id == workflow.id,
+            WorkflowVersion.version == workflow.version,
+        )
+        definition = self.session.exec(query).one()
+        try:
+            schema = parse_definition(definition, self.catalogue).inputs
+        except InvalidDefinition:
+            return  # a node type is gone: the run itself will say so
+        value = input_of(schedule.id, schedule.input, now)
+        for problem in input_problems(schema, value) if schema is not None else ():
+            detail = f"{problem.detail} The run's input must fit the workflow's `inputs`."
+            yield Problem(f"/input{problem.pointer}", problem.code, detail)
+
+
+def form_of(schedule: Schedule, now: datetime) -> ScheduleForm:
+    """Return the wire form, with the fire times from now on."""
+    times: list[datetime] = []
+    if schedule.enabled:
+        times = next_fires(schedule.cron, schedule.timezone, now, FIRE_TIMES_SHOWN)
+    return ScheduleForm(**schedule.model_dump(exclude={"owner_id"}), next_fire_times=times)
+
+
+def _next_fire_at(schedule: Schedule, now: datetime) -> datetime | None:
+    return next_fire(schedule.cron, schedule.timezone, now) if schedule.enabled else None
+
+
+def _time_problems(schedule: Schedule, now: datetime) -> Iterator[Problem]:
+    zone_holds = True
+    try:
+        load_zone(schedule.timezone)
+    except InvalidTimeZone as error:
+        zone_holds = False
+        yield Problem("/timezone", "invalid_timezone", str(error))
+    try:
+        next_fire(schedule.cron, schedule.timezone if zone_holds else "UTC", now)
+    except InvalidCron as error:
+        yield Problem("/cron", "invalid_cron", str(error))

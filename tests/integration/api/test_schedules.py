@@ -1,0 +1,120 @@
+"""Schedules as their owner saves, reads and changes them."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from app.api.container import Container
+from tests.integration.api.conftest import Caller
+
+NINE = {"cron": "0  9 * * MON-FRI", "timezone": "Europe/Berlin"}
+
+
+async def _path(ada: Caller, **fields: Any) -> str:
+    return f"/workflows/{(await ada.save(**fields))['id']}/schedules"
+
+
+async def test_a_schedule_tells_its_next_five_times(ada: Caller, container: Container) -> None:
+    path = await _path(ada)
+
+    answer = await ada.post(path, NINE)
+
+    saved = answer.json()
+    times = [datetime.fromisoformat(time) for time in saved["next_fire_times"]]
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/api/v1{path}/{saved['id']}")
+    assert (saved["cron"], saved["timezone"]) == ("0 9 * * mon-fri", "Europe/Berlin")
+    assert (saved["misfire"], saved["enabled"], saved["input"]) == ("skip", True, None)
+    assert len(set(times)) == 5
+    assert times == sorted(times)
+    assert times[0] > container.clock.now()
+    assert saved["next_fire_at"] == saved["next_fire_times"][0]
+    assert [saved[name] for name in ("last_fire_at", "last_run_id", "last_error")] == [None] * 3
+
+
+async def test_schedules_are_listed_read_and_deleted(ada: Caller) -> None:
+    path = await _path(ada)
+    first, second = [(await ada.post(path, {"cron": "@daily"})).json() for _ in range(2)]
+
+    page = (await ada.get(path, params={"limit": 1})).json()
+    rest = (await ada.get(path, params={"cursor": page["next_cursor"]})).json()
+    one = (await ada.get(f"{path}/{first['id']}")).json()
+    gone = await ada.call("DELETE", f"{path}/{first['id']}")
+
+    assert [item["id"] for item in page["items"]] == [second["id"]]
+    assert [item["id"] for item in rest["items"]] == [first["id"]]
+    assert one == first
+    assert first["timezone"] == "UTC"
+    assert gone.status_code == 204
+    assert (await ada.get(f"{path}/{first['id']}")).status_code == 404
+
+
+async def test_a_disabled_schedule_has_no_next_time_until_it_is_enabled(ada: Caller) -> None:
+    path = await _path(ada)
+    saved = (await ada.post(path, NINE | {"enabled": False})).json()
+    address = f"{path}/{saved['id']}"
+
+    enabled = (await ada.call("PATCH", address, json={"enabled": True})).json()
+    disabled = (await ada.call("PATCH", address, json={"enabled": False})).json()
+
+    assert (saved["next_fire_at"], saved["next_fire_times"]) == (None, [])
+    assert (enabled["enabled"], len(enabled["next_fire_times"])) == (True, 5)
+    assert (disabled["next_fire_at"], disabled["next_fire_times"]) == (None, [])
+
+
+async def test_patch_changes_what_is_sent_and_only_a_new_time_moves_the_next_one(
+    ada: Caller,
+) -> None:
+    path = await _path(ada)
+    saved = (await ada.post(path, NINE | {"input": {"a": 1}})).json()
+    address = f"{path}/{saved['id']}"
+
+    same = (await ada.call("PATCH", address, json={"cron": saved["cron"]})).json()
+    other = (await ada.call("PATCH", address, json={"input": None, "misfire": "once"})).json()
+    moved = (await ada.call("PATCH", address, json={"cron": "30 23 * * *"})).json()
+
+    assert same == saved
+    assert (other["input"], other["misfire"]) == (None, "once")
+    assert other["next_fire_at"] == saved["next_fire_at"]
+    assert (moved["cron"], moved["timezone"]) == ("30 23 * * *", "Europe/Berlin")
+    assert moved["next_fire_at"] != saved["next_fire_at"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointers"),
+    [
+        ({"cron": "61 * * * *"}, ["/cron"]),
+        ({"cron": "0 0 31 2 *"}, ["/cron"]),
+        ({"cron": "often", "timezone": "Europe/Berln"}, ["/timezone", "/cron"]),
+        ({"timezone": "../../etc/passwd"}, ["/timezone"]),
+        ({"input": {"id": "x"}}, ["/input/id"]),
+        ({"input": None}, ["/input"]),
+        ({"cron": None}, ["/cron"]),
+        ({"misfire": "maybe"}, ["/misfire"]),
+        ({"every": "day"}, ["/every"]),
+    ],
+)
+async def test_what_does_not_hold_is_refused_with_every_problem(
+    ada: Caller, fields: dict[str, Any], pointers: list[str]
+) -> None:
+    inputs = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
+    step = {"type": "log", "config": {"message": "x"}}
+    path = await _path(ada, definition={"inputs": inputs, "steps": [step]})
+    good = {"cron": "@daily", "input": {"id": 1}}
+    saved = (await ada.post(path, good)).json()
+
+    created = await ada.post(path, good | fields)
+    changed = await ada.call("PATCH", f"{path}/{saved['id']}", json=fields)
+
+    for answer in (created, changed):
+        assert answer.status_code == 422, answer.text
+        assert [problem["pointer"] for problem in answer.json()["errors"]] == pointers
+    assert (await ada.get(path)).json()["items"] == [saved]
+
+
+async def test_a_schedule_belongs_to_its_workflow(ada: Caller) -> None:
+    saved = (await ada.post(await _path(ada), NINE)).json()
+
+    other = await _path(ada)
+
+    assert (await ada.get(f"{other}/{saved['id']}")).status_code == 404
