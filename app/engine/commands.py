@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
+from app.engine.events.emitting import emit
 from app.engine.followups import Followups
 from app.engine.planning.record import StepState
 
@@ -23,7 +24,13 @@ class Issued:
 
 
 Carrier = Callable[[Connection, Sequence[Issued]], Followups]
-CARRIERS: Final[Mapping[CommandKind, Carrier]] = {}
+
+
+def _emit(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    return emit(connection, [(one.checkpoint, one.state, one.data) for one in issued])
+
+
+CARRIERS: Final[Mapping[CommandKind, Carrier]] = {"event": _emit}
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})
 """What a failed attempt asked for is not done: the next attempt will ask again."""

@@ -23,6 +23,7 @@ class NewRun:
     trigger: TriggerKind
     input: Any
     idempotency_key: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +73,5 @@ def _row(run: NewRun, now: datetime) -> dict[str, Any]:
         "idempotency_key": run.idempotency_key,
         "wake_at": now + timedelta(seconds=store.HINT_GRACE_SECONDS),
         "created_at": now,
+        "depth": run.depth,
     }

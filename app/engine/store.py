@@ -51,9 +51,9 @@ STEP_COLUMNS = {
 INSERT_RUNS = Statement(
     """
     INSERT INTO runs (id, owner_id, workflow_id, version_id, version, trigger_kind, status, input, idempotency_key,
-                      epoch, wake_at, created_at)
+                      epoch, wake_at, created_at, depth)
     SELECT id, owner_id, workflow_id, version_id, version, trigger_kind, 'queued', input, idempotency_key,
-           0, wake_at, created_at
+           0, wake_at, created_at, depth
     FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -69,6 +69,7 @@ INSERT_RUNS = Statement(
         "idempotency_key": "text",
         "wake_at": "timestamptz",
         "created_at": "timestamptz",
+        "depth": "integer",
     },
     returns={"id": Id()},
 )
@@ -123,7 +124,7 @@ LOAD_VERSIONS = Statement(
 FENCE = Statement(
     """
     SELECT r.id, r.status FROM runs r WHERE r.worker_id = :worker_id AND r.status IN ('running', 'paused')
-      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) {for_update}
+      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) ORDER BY r.id {for_update}
     """,
     rows={"id": "uuid", "epoch": "integer"},
     takes={"worker_id": Id()},

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.core.statuses import WebhookAuth
+from app.engine.sdk import EventType
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
 
 EXAMPLE_DEFINITION: dict[str, Any] = {
@@ -52,6 +53,22 @@ class Dedupe(Input):
     )
 
 
+class OnEvent(Input):
+    """Which events start the workflow."""
+
+    type: EventType = Field(
+        description="The type of the events; each becomes the `input` of a run.",
+        examples=["order.placed"],
+    )
+    filter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="An expression on `event` (`id`, `type`, `correlation_id`, `payload`, `received_at`); only true starts a run.",
+        examples=["event.payload.total > 100"],
+    )
+
+
 class WorkflowDraft(Input):
     """A workflow to save. In a PUT, an optional field that is left out keeps its value."""
 
@@ -61,6 +78,7 @@ class WorkflowDraft(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
 class WorkflowChanges(Input):
@@ -72,6 +90,7 @@ class WorkflowChanges(Input):
     enabled: bool = Field(default=True, description="A disabled workflow starts no runs.")
     webhook: Webhook = Field(default=Webhook(), description="Who may call `webhook_url`.")
     dedupe: Dedupe | None = Field(default=None, description="Null: every trigger is a new run.")
+    on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
 class DefinitionCheck(Input):
@@ -97,6 +116,7 @@ class WorkflowSummary(BaseModel):
     enabled: bool
     webhook: Webhook
     dedupe: Dedupe | None
+    on_event: OnEvent | None
     webhook_url: str = Field(
         description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
     )

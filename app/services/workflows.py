@@ -17,11 +17,12 @@ from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.models import User, Workflow, WorkflowVersion
-from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
+from app.schemas.workflow import Dedupe, OnEvent, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
 from app.services.pages import newest_first
 
 DEDUPE_NAMES = ("input", "headers")
+EVENT_NAMES = ("event",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Workflows:
         Raises:
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
-        check(draft.definition, draft.dedupe, self.catalogue)
+        check(draft.definition, draft.dedupe, self.catalogue, draft.on_event)
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
@@ -94,7 +95,9 @@ class Workflows:
         _require_match(saved.workflow, if_match)
         sent = changes.model_fields_set
         definition = changes.definition if "definition" in sent else None
-        check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue)
+        dedupe = changes.dedupe if "dedupe" in sent else None
+        on_event = changes.on_event if "on_event" in sent else None
+        check(definition, dedupe, self.catalogue, on_event)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
         values = _columns(changes, sent)
         if is_new_version:
@@ -197,14 +200,17 @@ class Workflows:
 
 
 def check(
-    definition: dict[str, Any] | None, dedupe: Dedupe | None, catalogue: NodeCatalogue
+    definition: dict[str, Any] | None,
+    dedupe: Dedupe | None,
+    catalogue: NodeCatalogue,
+    on_event: OnEvent | None = None,
 ) -> None:
     """Check what a caller wants to save; what is None stays as it is.
 
     Raises:
         InvalidDefinition: every problem at once, with pointers into the request body.
     """
-    problems = [*_dedupe_problems(dedupe)]
+    problems = [*_dedupe_problems(dedupe), *_event_problems(on_event)]
     if definition is not None:
         problems = [*definition_problems(definition, catalogue), *problems]
     if problems:
@@ -231,18 +237,27 @@ def checksum(definition: Mapping[str, Any]) -> str:
 def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
     if dedupe is None:
         return
+    what = "a dedupe key sees `input` and `headers`"
+    yield from _expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
+
+
+def _event_problems(on_event: OnEvent | None) -> Iterator[Problem]:
+    if on_event is not None and on_event.filter is not None:
+        what = "the filter of an event sees `event`"
+        yield from _expression_problems("/on_event/filter", on_event.filter, EVENT_NAMES, what)
+
+
+def _expression_problems(
+    at: str, source: str, names: Collection[str], what: str
+) -> Iterator[Problem]:
     try:
-        expression = compile_expression(dedupe.key)
+        expression = compile_expression(source)
     except ExpressionFault as fault:
-        yield Problem("/dedupe/key", fault.code, fault.detail)
+        yield Problem(at, fault.code, fault.detail)
         return
     for name in sorted({str(reference.path[0]) for reference in expression.references}):
-        if name not in DEDUPE_NAMES:
-            yield Problem(
-                "/dedupe/key",
-                "unknown_name",
-                f"There is no variable {name!r} here: a dedupe key sees `input` and `headers`.",
-            )
+        if name not in names:
+            yield Problem(at, "unknown_name", f"There is no variable {name!r} here: {what}.")
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:
@@ -253,6 +268,9 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
         columns["webhook_auth"] = form.webhook.auth
     if "dedupe" in sent:
         columns["dedupe_key"] = form.dedupe.key if form.dedupe else None
+    if "on_event" in sent:
+        columns["event_type"] = form.on_event.type if form.on_event else None
+        columns["event_filter"] = form.on_event.filter if form.on_event else None
     return columns
 
 

@@ -20,10 +20,19 @@ class FakeContext:
     attempt: int = 1
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
     upstream: Mapping[str, Any] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
 
     def now(self) -> datetime:
         return NOW
+
+    def emit_event(
+        self, event_type: str, *, correlation_id: str | None = None, payload: Any = None
+    ) -> str:
+        self.events.append(
+            {"type": event_type, "correlation_id": correlation_id, "payload": payload}
+        )
+        return f"event-{len(self.events)}"
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         self.lines.append((message, level, data))
@@ -35,6 +44,9 @@ class _Function:
 
     def evaluate(self, local: Mapping[str, Any]) -> Any:
         return self.function(local)
+
+    def deferred(self) -> dict[str, Any]:
+        return {"source": "a function", "scope": {}}
 
 
 def expression(function: Callable[[Mapping[str, Any]], Any]) -> Expr:

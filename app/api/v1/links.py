@@ -9,7 +9,7 @@ from app.api.deps import Services
 from app.core.security.webhook_tokens import webhook_token
 from app.core.statuses import WebhookAuth
 from app.models import Workflow
-from app.schemas.workflow import Dedupe, Webhook, WorkflowForm, WorkflowSummary
+from app.schemas.workflow import Dedupe, OnEvent, Webhook, WorkflowForm, WorkflowSummary
 from app.services.workflows import Saved
 
 
@@ -30,6 +30,9 @@ class WorkflowForms:
             enabled=workflow.enabled,
             webhook=Webhook(auth=workflow.webhook_auth),
             dedupe=Dedupe(key=workflow.dedupe_key) if workflow.dedupe_key else None,
+            on_event=OnEvent(type=workflow.event_type, filter=workflow.event_filter)
+            if workflow.event_type
+            else None,
             webhook_url=self._webhook_url(workflow),
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,

@@ -11,6 +11,7 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
+from app.core.ids import new_id
 from app.engine.sdk import Fail, LogLevel
 
 CommandKind = Literal["evidence", "event", "run", "response"]
@@ -74,6 +75,22 @@ class AttemptContext:
         """Add a line to the run's log; beyond the limit, lines are dropped."""
         if len(self.lines) < MAX_LOG_LINES:
             self.keep(LogLine(self.clock.now(), level, cut(str(message)), storable(data)))
+
+    def emit_event(
+        self, event_type: str, *, correlation_id: str | None = None, payload: Any = None
+    ) -> str:
+        """Publish an event in the commit of the attempt's result; returns its id."""
+        event_id = new_id()
+        self.order(
+            "event",
+            {
+                "id": event_id,
+                "type": event_type,
+                "correlation_id": correlation_id,
+                "payload": payload,
+            },
+        )
+        return event_id
 
     def order(self, kind: CommandKind, data: Mapping[str, Any]) -> None:
         """Ask the engine for something.

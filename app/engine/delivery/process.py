@@ -21,6 +21,7 @@ from app.engine.artifacts.address import open_artifacts
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
+from app.engine.duties.events import Events
 from app.engine.duties.loop import Duty, DutyLoop
 from app.engine.duties.reaper import Reaper
 from app.engine.duties.renew_lease import RenewLease
@@ -29,6 +30,7 @@ from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.events.matcher import Matcher
 from app.engine.followups import Followups
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
@@ -63,6 +65,7 @@ class WorkerProcess:
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis)
+        self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
         self._journal = Journal(self._engine, lambda: self._lease.worker_id, self._follow_up)
@@ -167,6 +170,7 @@ class WorkerProcess:
 
         return (
             Timers(self._engine, self._clock, self._hand_on),
+            Events(self._engine, self._clock, self._matcher, self._hand_on),
             Signals(
                 self._engine,
                 lambda: self._lease.worker_id,
@@ -192,6 +196,18 @@ class WorkerProcess:
         """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""
         if followups.new_runs:
             self._followers.submit(self._hand_on, followups.new_runs)
+        if followups.published or followups.awaited:
+            self._followers.submit(self._match_events, followups)
+
+    def _match_events(self, followups: Followups) -> None:
+        try:
+            run_ids = self._matcher.take(followups.published)[1]
+            run_ids += self._matcher.search(followups.awaited)
+        except DBAPIError as error:  # the duty finds what is left
+            log.warning("events_not_matched", reason=" ".join(str(error.orig).split()))
+            return
+        if run_ids:
+            self._hand_on(run_ids)
 
     def _take_hint(self, run_ids: Sequence[str]) -> int:
         """Advance the runs of a hint once the database answers; when the process stops, they go back to the queue."""

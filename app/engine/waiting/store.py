@@ -12,9 +12,9 @@ KEY = {"run_id": "uuid", "path": "text", "attempt": "integer"}
 OPEN = Statement(
     """
     INSERT INTO waits (run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id,
-                       child_run_id, created_at)
+                       child_run_id, created_at, fresh)
     SELECT run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id, child_run_id,
-           created_at
+           created_at, fresh
     FROM {rows} WHERE true ON CONFLICT DO NOTHING
     """,
     rows={
@@ -28,6 +28,7 @@ OPEN = Statement(
         "correlation_id": "text",
         "child_run_id": "uuid",
         "created_at": "timestamptz",
+        "fresh": "boolean",
     },
 )
 # Forget waits whose steps are settled.

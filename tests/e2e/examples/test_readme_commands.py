@@ -95,8 +95,12 @@ async def test_the_first_screen_makes_an_account_and_runs_a_workflow(
     assert echo.counts()["by_path"] == {"/api/webhooks/xxx/yyy": 1}
 
 
-async def test_the_examples_page_runs_all_three(world: World, run_page: RunPage) -> None:
+async def test_the_examples_page_runs_all_of_them(
+    world: World, run_page: RunPage, echo: EchoServer
+) -> None:
     said = await run_page("examples/README.md")
 
-    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 3
-    assert said.count('"status":"queued"') == 3
+    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 5
+    assert said.count('"status":"queued"') == 5
+    paths = echo.counts()["by_path"]
+    assert (paths["/fulfilments"], paths["/refunds"]) == (1, 1)
