@@ -16,6 +16,7 @@ from app.api.deps import (
     Services,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
 from app.schemas.common import Page
 from app.schemas.event import EventDraft, EventForm, EventReceipt
 from app.services.events import EventRequest, Events
@@ -53,6 +54,7 @@ async def get_events(user: CurrentUser, session: OpenSession) -> Events:
     "",
     status_code=202,
     summary="Publish an event",
+    openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
     responses={200: REPEATED, **problems(401, *BODY_PROBLEMS)},
 )
 async def publish_event(
