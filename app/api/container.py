@@ -18,6 +18,7 @@ from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.events import EventDesk
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
@@ -37,6 +38,7 @@ class Container:
     redis: Redis
     artifacts: ArtifactStore
     dispatch: BackgroundDispatch
+    events: EventDesk
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -62,13 +64,25 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     dispatch = BackgroundDispatch(Dispatcher(redis))
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch)
+    events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds)
     throttle = Throttle(settings.redis_url, clock)
     try:
         yield Container(
-            settings, key, engine, clock, catalogue, throttle, desk, redis, artifacts, dispatch
+            settings,
+            key,
+            engine,
+            clock,
+            catalogue,
+            throttle,
+            desk,
+            redis,
+            artifacts,
+            dispatch,
+            events,
         )
     finally:
         await desk.close()
+        await events.close()
         await dispatch.close()
         redis.close()
         artifacts.close()

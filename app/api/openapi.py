@@ -30,6 +30,7 @@ TAGS: Final = [
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",
     },
     {"name": "Triggers", "description": "Start runs, from outside or by hand."},
+    {"name": "Events", "description": "What has happened elsewhere: it resumes and starts runs."},
     {"name": "Runs", "description": "What happened: history, steps, attempts and logs."},
     {
         "name": "Approvals",

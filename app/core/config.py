@@ -100,6 +100,12 @@ class Settings(BaseSettings):
         description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
         "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
     )
+    event_ttl_seconds: float = Field(
+        default=86_400.0,
+        ge=1,
+        le=366 * 86_400,
+        description="How long an event that no run waits for is kept for later ones, and its id is remembered.",
+    )
     lease_seconds: float = Field(
         default=9.0,
         ge=1,
