@@ -18,6 +18,7 @@ from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.events import EventDesk
 from app.services.run_watch import RunWatch
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
@@ -39,6 +40,7 @@ class Container:
     artifacts: ArtifactStore
     dispatch: BackgroundDispatch
     run_watch: RunWatch
+    events: EventDesk
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -66,6 +68,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     desk = TriggerDesk(
         engine, catalogue, key, SyncedClock(), dispatch, settings.idempotency_key_ttl_seconds
     )
+    events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds)
     throttle = Throttle(settings.redis_url, clock)
     watch = RunWatch(engine)
     try:
@@ -81,10 +84,12 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             artifacts,
             dispatch,
             watch,
+            events,
         )
     finally:
         await watch.close()
         await desk.close()
+        await events.close()
         await dispatch.close()
         redis.close()
         artifacts.close()

@@ -34,6 +34,7 @@ TAGS: Final = [
         "name": "Schedules",
         "description": "Start workflows by the clock: cron expressions in a time zone.",
     },
+    {"name": "Events", "description": "What has happened elsewhere: it resumes and starts runs."},
     {"name": "Runs", "description": "What happened: history, steps, attempts and logs."},
     {
         "name": "Approvals",

@@ -108,6 +108,12 @@ class Settings(BaseSettings):
         description="How long a repeated Idempotency-Key, webhook-id or dedupe key finds its first run; a workflow's "
         "`dedupe.ttl_seconds` goes first.",
     )
+    event_ttl_seconds: float = Field(
+        default=86_400.0,
+        ge=1,
+        le=366 * 86_400,
+        description="How long an event that no run waits for is kept for later ones, and its id is remembered.",
+    )
     lease_seconds: float = Field(
         default=9.0,
         ge=1,

@@ -11,6 +11,7 @@ from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
 from app.engine.children.starting import child_run
+from app.engine.events.emitting import emit
 from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
 from app.engine.intake import accept
@@ -39,6 +40,10 @@ def _keep_evidence(connection: Connection, issued: Sequence[Issued]) -> Followup
     return Followups()
 
 
+def _emit(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    return emit(connection, [(item.checkpoint, item.state, item.data) for item in issued])
+
+
 def _start_runs(connection: Connection, issued: Sequence[Issued]) -> Followups:
     runs = [
         child_run(item.checkpoint.run_id, item.state.path, item.checkpoint.facts, item.data)
@@ -56,6 +61,7 @@ def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:
 
 CARRIERS: Final[Mapping[CommandKind, Carrier]] = {
     "evidence": _keep_evidence,
+    "event": _emit,
     "run": _start_runs,
     "response": _respond,
 }

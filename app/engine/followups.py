@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Followups:
-    """`new_runs` are to be handed on; of `ended_runs`, parents may wait; `awaited` events (owner ids) may be here already."""
+    """`new_runs` are to be handed on; of `ended_runs`, parents may wait; `awaited`: runs whose events may be here already."""
 
     new_runs: tuple[str, ...] = ()
     ended_runs: tuple[str, ...] = ()

@@ -9,15 +9,33 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 __all__ = [
-    "Context", "Done", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
+    "Context", "CorrelationId", "Done", "EventType", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
     "Suspend", "expression_field", "json_schema_field",
 ]  # fmt: skip
 
@@ -40,11 +58,31 @@ class NodeOutput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _as_text(value: Any) -> Any:
+    """Return a number as text, so that 42 and "42" name the same thing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+EventType = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+CorrelationId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    BeforeValidator(_as_text, json_schema_input_type=str | float),
+]
+"""What ties an event to those who wait for it; a number counts as its text."""
+
+
 class BoundExpression(Protocol):
     """An expression together with what it may see; the executor makes them."""
 
     def evaluate(self, local: Mapping[str, Any]) -> Any:
         """Return the value, with the given names added to the scope."""
+        ...
+
+    def deferred(self) -> dict[str, Any]:
+        """Return its text, and what it refers to, as JSON."""
         ...
 
 
@@ -66,6 +104,16 @@ class Expr:
         if self._bound is None:
             raise TypeError("this expression was only checked, not bound to a run")
         return self._bound.evaluate(local)
+
+    def deferred(self) -> dict[str, Any]:
+        """Return it with what it refers to, as JSON: the part of the engine that ends a wait evaluates it later.
+
+        Raises:
+            Fail: what it refers to is too large to be kept.
+        """
+        if self._bound is None:
+            raise TypeError("this expression was only checked, not bound to a run")
+        return self._bound.deferred()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -188,6 +236,16 @@ class Context(Protocol):
         """Put an object, a list or a text on record, with its hash; it is stored with the attempt's result.
 
         What looks like a credential by its name is masked. Up to 1 MiB in an attempt.
+        """
+        ...
+
+    def emit_event(
+        self, event_type: str, *, correlation_id: str | None = None, payload: Any = None
+    ) -> str:
+        """Publish an event of the run's owner, in the commit of the attempt's result; returns its id.
+
+        Raises:
+            Fail: the step asks the engine for too much.
         """
         ...
 

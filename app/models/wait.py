@@ -11,6 +11,7 @@ from app.db.types import Id, Json, Status, UtcDateTime, one_of
 
 _DUE = text("resolution IS NULL AND due_at IS NOT NULL")
 _EVENT = text("kind = 'event' AND resolution IS NULL")
+_FRESH = text("fresh")
 _RUN = text("kind = 'run' AND resolution IS NULL")
 
 
@@ -18,7 +19,8 @@ class Wait(SQLModel, table=True):
     """A step that waits, from the commit that suspends it to the one that takes over its `resolution`.
 
     Whoever ends the wait writes `resolution`, once: what becomes of the step (`planning.transitions.outcome_of`). At
-    `due_at` that is `on_due`. `data` is what the kind needs besides.
+    `due_at` that is `on_due`. `data` is what the kind needs besides. `fresh`: it is for an event, and nobody has looked yet
+    through those that are kept.
     """
 
     __tablename__ = "waits"
@@ -33,6 +35,7 @@ class Wait(SQLModel, table=True):
             postgresql_where=_EVENT,
             sqlite_where=_EVENT,
         ),
+        Index("waits_fresh", "created_at", postgresql_where=_FRESH, sqlite_where=_FRESH),
         Index("waits_for_runs", "child_run_id", postgresql_where=_RUN, sqlite_where=_RUN),
     )
 
@@ -49,3 +52,4 @@ class Wait(SQLModel, table=True):
     child_run_id: str | None = Field(default=None, sa_type=Id)
     resolution: Any = Field(default=None, sa_type=Json, nullable=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    fresh: bool = False

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.core.statuses import WebhookAuth
+from app.engine.sdk import EventType
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
 from app.schemas.context import ContextRules
 from app.schemas.hook import ON_FAILURE, ON_SUCCESS, Hooks
@@ -74,6 +75,22 @@ class Dedupe(Input):
     )
 
 
+class OnEvent(Input):
+    """Which events start the workflow."""
+
+    type: EventType = Field(
+        description="The type of the events; each becomes the `input` of a run.",
+        examples=["order.placed"],
+    )
+    filter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="An expression on `event` (`id`, `type`, `correlation_id`, `payload`, `received_at`); only true starts a run.",
+        examples=["event.payload.total > 100"],
+    )
+
+
 class WorkflowDraft(Input):
     """A workflow to save. In a PUT, an optional field that is left out keeps its value."""
 
@@ -88,6 +105,7 @@ class WorkflowDraft(Input):
     )
     on_success: Hooks = Field(default=[], description=ON_SUCCESS)
     on_failure: Hooks = Field(default=[], description=ON_FAILURE)
+    on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
 class WorkflowChanges(Input):
@@ -104,6 +122,7 @@ class WorkflowChanges(Input):
     )
     on_success: Hooks = Field(default=[], description=ON_SUCCESS)
     on_failure: Hooks = Field(default=[], description=ON_FAILURE)
+    on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
 class DefinitionCheck(Input):
@@ -132,6 +151,7 @@ class WorkflowSummary(BaseModel):
     context: ContextRules | None
     on_success: Hooks = Field(description=ON_SUCCESS)
     on_failure: Hooks = Field(description=ON_FAILURE)
+    on_event: OnEvent | None
     webhook_url: str = Field(
         description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
     )

@@ -103,12 +103,21 @@ def upgrade() -> None:
         sa.Column("correlation_id", sa.String(255), nullable=True),
         sa.Column("payload", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("received_at", UtcDateTime(), nullable=False),
-        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("expires_at", UtcDateTime(), nullable=True),
         sa.Column("consumed_at", UtcDateTime(), nullable=True),
+        sa.Column("woken", sa.Integer(), nullable=False),
+        sa.Column("depth", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index("events_expiry", ["expires_at"], unique=False)
+        batch_op.create_index(
+            "events_fresh",
+            ["received_at"],
+            unique=False,
+            postgresql_where=sa.text("expires_at IS NULL"),
+            sqlite_where=sa.text("expires_at IS NULL"),
+        )
         batch_op.create_index(
             "events_kept",
             ["owner_id", "type", "correlation_id"],
@@ -176,6 +185,7 @@ def upgrade() -> None:
         sa.Column("child_run_id", Id(), nullable=True),
         sa.Column("resolution", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("fresh", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.CheckConstraint("kind IN ('timer', 'event', 'approval', 'run')", name="waits_kind"),
         sa.PrimaryKeyConstraint("run_id", "path", "attempt"),
     )
@@ -193,6 +203,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("kind = 'event' AND resolution IS NULL"),
             sqlite_where=sa.text("kind = 'event' AND resolution IS NULL"),
+        )
+        batch_op.create_index(
+            "waits_fresh",
+            ["created_at"],
+            unique=False,
+            postgresql_where=sa.text("fresh"),
+            sqlite_where=sa.text("fresh"),
         )
         batch_op.create_index(
             "waits_for_runs",
@@ -253,6 +270,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("kind = 'run' AND resolution IS NULL"),
         )
         batch_op.drop_index(
+            "waits_fresh",
+            postgresql_where=sa.text("fresh"),
+            sqlite_where=sa.text("fresh"),
+        )
+        batch_op.drop_index(
             "waits_for_events",
             postgresql_where=sa.text("kind = 'event' AND resolution IS NULL"),
             sqlite_where=sa.text("kind = 'event' AND resolution IS NULL"),
@@ -286,6 +308,11 @@ def downgrade() -> None:
             "events_kept",
             postgresql_where=sa.text("consumed_at IS NULL"),
             sqlite_where=sa.text("consumed_at IS NULL"),
+        )
+        batch_op.drop_index(
+            "events_fresh",
+            postgresql_where=sa.text("expires_at IS NULL"),
+            sqlite_where=sa.text("expires_at IS NULL"),
         )
         batch_op.drop_index("events_expiry")
 

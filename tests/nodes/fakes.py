@@ -21,6 +21,7 @@ class FakeContext:
     idempotency_key: str = "0190b0c8-0000-7000-8000-000000000001:fetch"
     upstream: Mapping[str, Any] = field(default_factory=dict)
     ports_in_use: frozenset[str] = frozenset()
+    events: list[dict[str, Any]] = field(default_factory=list)
     lines: list[tuple[str, LogLevel, Any]] = field(default_factory=list)
     timeout_seconds: float | None = None
     started: list[tuple[str, Any, int | None]] = field(default_factory=list)
@@ -32,6 +33,14 @@ class FakeContext:
 
     def new_id(self) -> str:
         return "0190b0c8-0000-7000-8000-000000000002"
+
+    def emit_event(
+        self, event_type: str, *, correlation_id: str | None = None, payload: Any = None
+    ) -> str:
+        self.events.append(
+            {"type": event_type, "correlation_id": correlation_id, "payload": payload}
+        )
+        return f"event-{len(self.events)}"
 
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         self.lines.append((message, level, data))
@@ -53,6 +62,9 @@ class _Function:
 
     def evaluate(self, local: Mapping[str, Any]) -> Any:
         return self.function(local)
+
+    def deferred(self) -> dict[str, Any]:
+        return {"source": "a function", "scope": {}}
 
 
 def expression(function: Callable[[Mapping[str, Any]], Any]) -> Expr:

@@ -6,6 +6,7 @@ from app.api.v1.endpoints import (
     account,
     approvals,
     controls,
+    events,
     evidence,
     nodes,
     runs,
@@ -17,6 +18,7 @@ from app.api.v1.endpoints import (
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(triggers.router)
+router.include_router(events.router)
 router.include_router(account.router)
 router.include_router(workflows.router)
 router.include_router(streams.router)  # before the runs: `/runs/stream` is no run's id

@@ -10,7 +10,7 @@ from app.core.security.webhook_tokens import webhook_token
 from app.core.statuses import WebhookAuth
 from app.models import Workflow
 from app.schemas.context import rules_of
-from app.schemas.workflow import Dedupe, Webhook, WorkflowForm, WorkflowSummary
+from app.schemas.workflow import Dedupe, OnEvent, Webhook, WorkflowForm, WorkflowSummary
 from app.services.workflows import Saved
 
 
@@ -34,6 +34,9 @@ class WorkflowForms:
             context=rules_of(workflow.context_required),
             on_success=workflow.on_success or [],
             on_failure=workflow.on_failure or [],
+            on_event=OnEvent(type=workflow.event_type, filter=workflow.event_filter)
+            if workflow.event_type
+            else None,
             webhook_url=self._webhook_url(workflow),
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,

@@ -128,6 +128,22 @@ class AttemptContext:
         self.order("run", {"id": run_id, **asdict(target), "input": value, "at": self.now()})
         return run_id
 
+    def emit_event(
+        self, event_type: str, *, correlation_id: str | None = None, payload: Any = None
+    ) -> str:
+        """Publish an event in the commit of the attempt's result; returns its id."""
+        event_id = new_id()
+        self.order(
+            "event",
+            {
+                "id": event_id,
+                "type": event_type,
+                "correlation_id": correlation_id,
+                "payload": payload,
+            },
+        )
+        return event_id
+
     def order(self, kind: CommandKind, data: Mapping[str, Any]) -> None:
         """Ask the engine for something.
 

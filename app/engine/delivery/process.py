@@ -25,6 +25,7 @@ from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
+from app.engine.duties.events import Events
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
 from app.engine.duties.idempotency import Idempotency
@@ -37,6 +38,7 @@ from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.events.matcher import Matcher
 from app.engine.followups import Followups
 from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
@@ -72,6 +74,7 @@ class WorkerProcess:
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis)
+        self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
         self._journal = Journal(self._engine, lambda: self._lease.worker_id, self._follow_up)
@@ -187,6 +190,7 @@ class WorkerProcess:
                 self._settings.idempotency_key_ttl_seconds,
             ),
             Idempotency(self._engine, self._clock),
+            Events(self._engine, self._clock, self._matcher, self._hand_on),
             Signals(
                 self._engine,
                 self._lease,
@@ -217,6 +221,18 @@ class WorkerProcess:
             self._followers.submit(self._hand_on, followups.new_runs)
         if followups.ended_runs:
             self._followers.submit(self._endings.tell_of, followups.ended_runs)
+        if followups.published or followups.awaited:
+            self._followers.submit(self._match_events, followups)
+
+    def _match_events(self, followups: Followups) -> None:
+        try:
+            run_ids = self._matcher.take(followups.published)[1]
+            run_ids += self._matcher.search(followups.awaited)
+        except DBAPIError as error:  # the duty finds what is left
+            log.warning("events_not_matched", reason=" ".join(str(error.orig).split()))
+            return
+        if run_ids:
+            self._hand_on(run_ids)
 
     def _call_urls(self, calls: Sequence[Call]) -> Sequence[str | None]:
         """Make calls on the event loop, where the guarded client lives, and wait for them."""

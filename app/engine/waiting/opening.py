@@ -40,11 +40,23 @@ class OpenedWait:
             "correlation_id": data.get("correlation_id"),
             "child_run_id": data.get("child_run_id"),
             "created_at": self.state.started_at,
+            "fresh": self.suspended.wait.kind is WaitKind.EVENT,
         }
 
 
 Opener = Callable[[Connection, Sequence[OpenedWait]], Followups]
-OPENERS: Final[Mapping[WaitKind, Opener]] = {WaitKind.APPROVAL: open_approvals}
+
+
+def _await_events(connection: Connection, opened: Sequence[OpenedWait]) -> Followups:
+    """The event may be here already: it can only be looked for once the wait is committed."""
+    del connection
+    return Followups(awaited=tuple(wait.checkpoint.run_id for wait in opened))
+
+
+OPENERS: Final[Mapping[WaitKind, Opener]] = {
+    WaitKind.APPROVAL: open_approvals,
+    WaitKind.EVENT: _await_events,
+}
 """What a kind of wait needs besides its row, in the same transaction."""
 
 

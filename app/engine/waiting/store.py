@@ -13,9 +13,9 @@ CLOSED = {"run_id": Id(), "path": String(), "attempt": Integer(), "kind": Status
 OPEN = Statement(
     """
     INSERT INTO waits (run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id,
-                       child_run_id, created_at)
+                       child_run_id, created_at, fresh)
     SELECT run_id, path, attempt, owner_id, kind, due_at, on_due, data, event_type, correlation_id, child_run_id,
-           created_at
+           created_at, fresh
     FROM {rows} WHERE true ON CONFLICT DO NOTHING
     """,
     rows={
@@ -29,6 +29,7 @@ OPEN = Statement(
         "correlation_id": "text",
         "child_run_id": "uuid",
         "created_at": "timestamptz",
+        "fresh": "boolean",
     },
 )
 # Leave waits for runs that still go on: without `on_due` they are abandoned, and their runs will be cancelled.

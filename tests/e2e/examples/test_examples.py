@@ -183,3 +183,32 @@ async def test_an_incident_is_put_on_record(world: World, echo: EchoServer) -> N
     assert on_record == [("probe", "GET 127.0.0.1: 503"), ("page", "POST 127.0.0.1: 200")]
     assert world.logs(run.id)[0].data["down"] is True
     assert echo.counts()["by_path"]["/pager"] == 1
+
+
+async def test_an_order_that_is_paid_is_fulfilled_and_one_that_is_not_is_refunded(
+    world: World, echo: EchoServer
+) -> None:
+    workflow = _save(world, echo, "payment_wait")
+    paid = (await world.trigger(workflow, {"order_id": "A-1", "total": 10})).run_id
+
+    unpaid = await world.start(workflow, {"order_id": "A-2", "total": 10, "pay_within_seconds": 0})
+    for amount in (9, 10):
+        await _pay(world, "A-1", amount)
+    run = await world.ended(paid)
+
+    assert unpaid.output["refund"]["body"]["path"] == "/refunds"
+    assert run.output["fulfil"]["body"]["path"] == "/fulfilments"
+    assert run.output["fulfil"]["body"]["body"]["order"] == "A-1"
+
+
+async def _pay(world: World, order: str, amount: int) -> None:
+    """Publish a payment as a run of another workflow would."""
+    emit = {
+        "type": "emit_event",
+        "config": {
+            "event_type": "payment.received",
+            "correlation_id": order,
+            "payload": {"amount": amount},
+        },
+    }
+    await world.start(world.workflow(emit))

@@ -96,12 +96,14 @@ async def test_the_first_screen_makes_an_account_and_runs_a_workflow(
     assert echo.counts()["by_path"] == {"/api/webhooks/xxx/yyy": 1}
 
 
-async def test_the_examples_page_runs_all_five(
-    world: World, run_page: RunPage, tmp_path: Path
+async def test_the_examples_page_runs_all_of_them(
+    world: World, run_page: RunPage, echo: EchoServer, tmp_path: Path
 ) -> None:
     said = await run_page("examples/README.md")
 
-    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 5
-    assert said.count('"status":"queued"') == 4
+    assert await _statuses(world) == [RunStatus.SUCCEEDED] * 7
+    assert said.count('"status":"queued"') == 6
     assert '"status":"approved"' in said
     assert list(faults_of((tmp_path / "incident.json").read_bytes())) == []
+    paths = echo.counts()["by_path"]
+    assert (paths["/fulfilments"], paths["/refunds"]) == (1, 1)

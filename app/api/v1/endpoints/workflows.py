@@ -55,6 +55,7 @@ Draft = Annotated[
                     "enabled": True,
                     "webhook": {"auth": "token"},
                     "dedupe": {"key": "input.id"},
+                    "on_event": {"type": "sale.made", "filter": "event.payload.total > 100"},
                     "on_success": [],
                     "on_failure": {"url": "https://example.com/runs"},
                 },

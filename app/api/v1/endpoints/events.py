@@ -1,0 +1,90 @@
+"""Publish events, and see them."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+
+from app.api.body import GuardedRoute
+from app.api.deps import (
+    CurrentClaims,
+    CurrentUser,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    OpenSession,
+    Services,
+)
+from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
+from app.schemas.common import Page
+from app.schemas.event import EventDraft, EventForm, EventReceipt
+from app.services.events import EventRequest, Events
+from app.services.pages import DEFAULT_LIMIT
+
+router = APIRouter(prefix="/events", tags=["Events"], route_class=GuardedRoute)
+REPEATED = {
+    "model": EventReceipt,
+    "description": "Seen before: an event with this id, or Idempotency-Key, is stored already.",
+}
+Draft = Annotated[
+    EventDraft,
+    Body(
+        openapi_examples={
+            "payment": {
+                "summary": "A payment has come in",
+                "value": {
+                    "type": "payment.received",
+                    "correlation_id": "A-1001",
+                    "payload": {"amount": 42},
+                    "id": "pay_123",
+                },
+            }
+        }
+    ),
+]
+
+
+async def get_events(user: CurrentUser, session: OpenSession) -> Events:
+    """Return what the caller may read of their events."""
+    return Events(session, user)
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Publish an event",
+    openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
+    responses={200: REPEATED, **problems(401, *BODY_PROBLEMS)},
+)
+async def publish_event(
+    draft: Draft,
+    claims: CurrentClaims,
+    key: IdempotencyKey,
+    container: Services,
+    response: Response,
+) -> EventReceipt:
+    """Publish an event: it resumes each of my runs that waits for it, and starts my workflows that begin with it (`on_event`).
+
+    One that no run waits for is kept for `EVENT_TTL_SECONDS` (a day), for the first `wait_for_event` step that it fits. An
+    `id` is accepted once: sent again, also with the same `Idempotency-Key` instead, it answers 200 and changes nothing.
+    """
+    request = EventRequest(claims, **draft.model_dump(), idempotency_key=key)
+    answer = await container.events.submit(request)
+    response.status_code = 200 if answer.duplicate else 202
+    return EventReceipt.model_validate(asdict(answer))
+
+
+@router.get("", summary="List my events", responses=problems(401, 422))
+def list_events(
+    events: Annotated[Events, Depends(get_events)],
+    type: Annotated[str | None, Query(description="Only events of this type.")] = None,  # noqa: A002 - the parameter's name
+    correlation_id: Annotated[
+        str | None, Query(description="Only events with this correlation id.")
+    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[EventForm]:
+    """Return my events that are remembered, newest first, also those that my runs emitted."""
+    found, next_cursor = events.list(type, correlation_id, limit, cursor)
+    return Page(items=list(found), next_cursor=next_cursor)

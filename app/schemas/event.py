@@ -1,0 +1,62 @@
+"""Wire forms of events."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from app.engine.sdk import CorrelationId, EventType
+from app.schemas.common import EXAMPLE_ID, Input
+
+EventId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class EventDraft(Input):
+    """An event to publish."""
+
+    type: EventType = Field(
+        description="What has happened; workflows name the same type.",
+        examples=["payment.received"],
+    )
+    correlation_id: CorrelationId | None = Field(
+        default=None,
+        description="Ties it to the runs that wait for it; a number counts as its text.",
+        examples=["A-1001"],
+    )
+    payload: Any = Field(default=None, description="Any JSON.", examples=[{"amount": 42}])
+    id: EventId | None = Field(
+        default=None,
+        description="Your own id: a second event with it changes nothing. Unset: one of ours.",
+        examples=["pay_123"],
+    )
+
+
+class EventReceipt(BaseModel):
+    """What became of an event."""
+
+    id: str = Field(description="The id that you gave, or one of ours.", examples=["pay_123"])
+    duplicate: bool = Field(
+        description="True: an event with this id was stored before; this one changed nothing.",
+        examples=[False],
+    )
+    woken: int = Field(description="How many waiting steps it has resumed at once.", examples=[1])
+    started: list[str] = Field(
+        description="The runs that it has started at once.", examples=[[EXAMPLE_ID]]
+    )
+
+
+class EventForm(BaseModel):
+    """An event that is remembered."""
+
+    id: str = Field(description="The publisher's own id, or one of ours.", examples=["pay_123"])
+    type: str = Field(examples=["payment.received"])
+    correlation_id: str | None = Field(examples=["A-1001"])
+    payload: Any = Field(examples=[{"amount": 42}])
+    received_at: datetime
+    expires_at: datetime | None = Field(
+        description="When it is forgotten; null in the moment before it is first looked at."
+    )
+    consumed_at: datetime | None = Field(
+        description="When it resumed waiting steps; null: it is kept for one."
+    )
+    woken: int = Field(description="How many waiting steps it has resumed.", examples=[1])

@@ -1,0 +1,211 @@
+"""Take events from outside: stored, then matched, many in one commit; and show them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlmodel import Session, col, select
+
+from app.core.clock import SyncedClock
+from app.core.errors import InvalidInput, NotAuthenticated, Problem
+from app.core.ids import new_id
+from app.core.logging import get_logger
+from app.core.security.tokens import TokenClaims
+from app.db.group_commit import GroupCommit
+from app.engine import store
+from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.events.matcher import Matcher
+from app.engine.events.matching import KEYED, NAMED, Event, public_id
+from app.engine.events.publishing import Published, publish
+from app.models import Event as EventRow
+from app.models import User
+from app.schemas.event import EventForm
+from app.services.pages import newest_first
+from app.services.triggers import LOAD_CALLERS, SYNC_SECONDS
+
+MAX_KEY_CHARACTERS = 200
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRequest:
+    """What a caller publishes. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
+
+    caller: TokenClaims
+    type: str
+    correlation_id: str | None = None
+    payload: Any = None
+    id: str | None = None
+    idempotency_key: str | None = None
+    row_id: str = field(default_factory=new_id)
+
+    @property
+    def named(self) -> str | None:
+        """Return what makes a repeated event the same one."""
+        if self.id is not None:
+            return NAMED + self.id
+        return None if self.idempotency_key is None else KEYED + self.idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class EventAnswer:
+    """What became of an event: how many waits it has ended, and which runs it has started, so far."""
+
+    id: str
+    duplicate: bool
+    woken: int = 0
+    started: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    answer: EventAnswer
+    run_ids: tuple[str, ...] = ()
+
+
+class EventDesk:
+    """Takes events; answers each once it is committed, and matched with the waits that were open then.
+
+    Lives on the event loop.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: SyncedClock,
+        dispatch: BackgroundDispatch,
+        ttl_seconds: float,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._sync_at = 0.0
+        self._dispatch = dispatch
+        self._matcher = Matcher(engine, clock, ttl_seconds)
+        self._commits: GroupCommit[EventRequest, _Taken] = GroupCommit(self._flush, name="events")
+
+    async def submit(self, request: EventRequest) -> EventAnswer:
+        """Return what became of an event.
+
+        Raises:
+            NotAuthenticated: the access token no longer holds.
+            InvalidInput: the Idempotency-Key cannot be used.
+            Unavailable: the database does not answer; repeat with the same id, or the same Idempotency-Key.
+        """
+        _check_key(request.idempotency_key)
+        taken = await self._commits.submit(request)
+        for run_id in taken.run_ids:
+            self._dispatch.put(run_id)
+        return taken.answer
+
+    async def close(self) -> None:
+        """Commit what is pending and stop."""
+        await self._commits.close()
+
+    def _flush(self, batch: Sequence[EventRequest]) -> Sequence[_Taken | Exception]:
+        with self._engine.begin() as connection:
+            now = self._database_time(connection)
+            versions = _token_versions(connection, batch)
+            admitted = [request for request in batch if _still_holds(request.caller, versions)]
+            events = [_event(request, now) for request in admitted]
+            published = publish(connection, events, now, _warn)
+        new = [one.row_id for one in published if not one.duplicate]
+        woken, run_ids = self._match(new) if new else ({}, ())
+        # The runs that were woken are handed on with the first answer: which event has woken which is not told apart.
+        taken = {
+            request.row_id: _taken(request, one, woken.get(one.row_id, 0))
+            for request, one in zip(admitted, published, strict=True)
+        }
+        if run_ids:
+            first = new[0]
+            taken[first] = _Taken(taken[first].answer, (*taken[first].run_ids, *run_ids))
+        refusal = NotAuthenticated("The access token no longer holds: log in again.")
+        return [taken.get(request.row_id, refusal) for request in batch]
+
+    def _match(self, event_ids: Sequence[str]) -> tuple[Mapping[str, int], Sequence[str]]:
+        """Match events that are committed: whatever goes wrong here, they are stored, and a worker's duty matches them."""
+        try:
+            return self._matcher.take(event_ids)
+        except Exception as error:
+            log.exception("events_not_matched", error=type(error).__name__)
+            return {}, ()
+
+    def _database_time(self, connection: Connection) -> datetime:
+        """Return the time by which workers judge, however wrong this machine's clock is."""
+        if self._clock.monotonic() >= self._sync_at:
+            asked = self._clock.monotonic()
+            self._clock.sync(store.database_now(connection), asked)
+            self._sync_at = self._clock.monotonic() + SYNC_SECONDS
+        return self._clock.now()
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What a user may read of their events."""
+
+    session: Session
+    owner: User
+
+    def list(
+        self, event_type: str | None, correlation_id: str | None, limit: int, cursor: str | None
+    ) -> tuple[Sequence[EventForm], str | None]:
+        """Return a page of the events that are remembered, newest first, and the next page's cursor."""
+        query = select(EventRow).where(EventRow.owner_id == self.owner.id)
+        if event_type is not None:
+            query = query.where(col(EventRow.type) == event_type)
+        if correlation_id is not None:
+            query = query.where(col(EventRow.correlation_id) == correlation_id)
+        rows, next_cursor = newest_first(self.session, query, EventRow.id, limit, cursor)
+        return [_form(row) for row in rows], next_cursor
+
+
+def _form(row: EventRow) -> EventForm:
+    return EventForm(
+        id=public_id(row.id, row.event_id),
+        type=row.type,
+        correlation_id=row.correlation_id,
+        payload=row.payload,
+        received_at=row.received_at,
+        expires_at=row.expires_at,
+        consumed_at=row.consumed_at,
+        woken=row.woken,
+    )
+
+
+def _event(request: EventRequest, now: datetime) -> Event:
+    return Event(
+        row_id=request.row_id,
+        owner_id=request.caller.user_id,
+        type=request.type,
+        correlation_id=request.correlation_id,
+        payload=request.payload,
+        received_at=now,
+        named=request.named,
+    )
+
+
+def _taken(request: EventRequest, published: Published, woken: int) -> _Taken:
+    shown = public_id(published.row_id, request.named)
+    answer = EventAnswer(shown, published.duplicate, woken, published.started)
+    return _Taken(answer, published.started)
+
+
+def _warn(event: Event, workflow_id: str) -> None:
+    log.warning("event_loop_stopped", workflow_id=workflow_id, event_id=event.row_id)
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
+        raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+
+
+def _token_versions(connection: Connection, batch: Sequence[EventRequest]) -> dict[str, int]:
+    callers = {request.caller.user_id for request in batch}
+    rows = LOAD_CALLERS.run(connection, [{"id": user_id} for user_id in callers])
+    return {row.id: row.token_version for row in rows}
+
+
+def _still_holds(caller: TokenClaims, token_versions: Mapping[str, int]) -> bool:
+    return token_versions.get(caller.user_id) == caller.token_version
