@@ -15,7 +15,7 @@ from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
 from app.core.logging import get_logger
 from app.core.statuses import AttemptStatus, RunStatus
-from app.engine import store
+from app.engine import lease_store, store
 from app.engine.active_run import ActiveRun, NotKept
 from app.engine.artifacts.store import (
     ArtifactDamaged,
@@ -95,7 +95,7 @@ class Claims:
         """Give back the worker's runs that are not among those it knows to hold; returns how many."""
         rows = [{"id": run_id} for run_id in held]
         with self._engine.begin() as connection:
-            released = store.RELEASE_STRAYS.run(
+            released = lease_store.RELEASE_STRAYS.run(
                 connection, rows, worker_id=worker_id, again=self._clock.now()
             )
         return len(released)

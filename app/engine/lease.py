@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.core.clock import SyncedClock
 from app.core.ids import new_id
 from app.core.logging import get_logger
-from app.engine import store
+from app.engine import lease_store, store
 
 REAP_AFTER = 0.75
 """The part of a lease for which ours must have held before we take others for dead; they try twice in half of one."""
@@ -52,7 +52,7 @@ class Lease:
             worker_id, asked = new_id(), self._clock.monotonic()
             with self._engine.begin() as connection:
                 self._clock.sync(store.database_now(connection), asked)
-                store.INSERT_WORKER.run(
+                lease_store.INSERT_WORKER.run(
                     connection,
                     id=worker_id,
                     host=socket.gethostname(),
@@ -69,7 +69,9 @@ class Lease:
             asked = self._clock.monotonic()
             with self._engine.begin() as connection:
                 self._clock.sync(store.database_now(connection), asked)
-                kept = store.RENEW_LEASE.run(connection, id=self._worker_id, until=self._until())
+                kept = lease_store.RENEW_LEASE.run(
+                    connection, id=self._worker_id, until=self._until()
+                )
             if kept:
                 self._extend(asked, anew=not self.valid())
             return bool(kept)
@@ -78,7 +80,7 @@ class Lease:
         """Give the lease up, so that what is still held is taken over at once."""
         with self._lock, self._engine.begin() as connection:
             self._valid_until = 0.0
-            store.DELETE_WORKER.run(connection, id=self._worker_id)
+            lease_store.DELETE_WORKER.run(connection, id=self._worker_id)
 
     def _extend(self, asked: float, *, anew: bool) -> None:
         if anew:

@@ -1,4 +1,4 @@
-"""All SQL of the engine's concurrency: accept, claim, fence, checkpoint, release, lease, reap. Read it on two screens.
+"""The SQL of a run's concurrency: accept, claim, fence, checkpoint, release, sweep. Workers' leases: `lease_store.py`.
 
 Every function runs inside the caller's transaction. Times come from the caller's clock, which follows the database's.
 """
@@ -227,52 +227,6 @@ TAKE_DUE = Statement(
         "again": UtcDateTime(),
         "batch": Integer(),
     },
-    returns={"id": Id()},
-)
-# A worker's lease: begun, renewed as long as nobody has reaped it (the row is gone then), and given up.
-INSERT_WORKER = Statement(
-    "INSERT INTO workers (id, host, pid, started_at, lease_expires_at) VALUES (:id, :host, :pid, :now, :until)",
-    takes={
-        "id": Id(),
-        "host": String(),
-        "pid": Integer(),
-        "now": UtcDateTime(),
-        "until": UtcDateTime(),
-    },
-)
-RENEW_LEASE = Statement(
-    "UPDATE workers SET lease_expires_at = :until WHERE id = :id RETURNING id",
-    takes={"id": Id(), "until": UtcDateTime()},
-    returns={"id": Id()},
-)
-DELETE_WORKER = Statement("DELETE FROM workers WHERE id = :id", takes={"id": Id()})
-# Reap: forget workers whose lease ran out, then take every run whose worker is not there.
-DELETE_DEAD_WORKERS = Statement(
-    "DELETE FROM workers WHERE lease_expires_at <= :now RETURNING id, host, pid",
-    takes={"now": UtcDateTime()},
-    returns={"id": Id(), "host": String(), "pid": Integer()},
-)
-RELEASE_ORPHANS = Statement(
-    """
-    UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
-                    wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
-    WHERE id IN (SELECT id FROM runs WHERE worker_id IS NOT NULL
-                 AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = runs.worker_id)
-                 LIMIT :batch {skip_locked})
-    RETURNING id
-    """,
-    takes={"again": UtcDateTime(), "batch": Integer()},
-    returns={"id": Id()},
-)
-# Give back what is this worker's by the database but not in its hands: a claim was committed, its answer lost.
-RELEASE_STRAYS = Statement(
-    """
-    UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
-                    wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
-    WHERE worker_id = :worker_id AND id NOT IN (SELECT id FROM {rows}) RETURNING id
-    """,
-    rows={"id": "uuid"},
-    takes={"worker_id": Id(), "again": UtcDateTime()},
     returns={"id": Id()},
 )
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, Row
 
 from app.core.clock import Clock
 from app.core.logging import get_logger
-from app.engine import store
+from app.engine import lease_store, store
 
 BATCH = 1_000
 log = get_logger(__name__)
@@ -41,7 +41,7 @@ class Reaper:
         again = now + timedelta(seconds=store.HINT_GRACE_SECONDS)
         dead = self._forget_dead_workers(now) if self._may_reap() else ()
         with self._engine.begin() as connection:
-            orphans = store.RELEASE_ORPHANS.run(connection, again=again, batch=BATCH)
+            orphans = lease_store.RELEASE_ORPHANS.run(connection, again=again, batch=BATCH)
         if orphans:
             log.warning("runs_taken_over", runs=len(orphans))
             self._hand_on([row.id for row in orphans])
@@ -49,7 +49,7 @@ class Reaper:
 
     def _forget_dead_workers(self, now: datetime) -> Sequence[Row[Any]]:
         with self._engine.begin() as connection:
-            dead = store.DELETE_DEAD_WORKERS.run(connection, now=now)
+            dead = lease_store.DELETE_DEAD_WORKERS.run(connection, now=now)
         for worker in dead:
             log.warning("worker_reaped", worker_id=worker.id, host=worker.host, pid=worker.pid)
         return dead

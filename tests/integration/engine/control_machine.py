@@ -29,7 +29,7 @@ from app.core.statuses import (
     WaitKind,
 )
 from app.db.base import make_engine
-from app.engine import store
+from app.engine import lease_store, store
 from app.engine.active_run import ActiveRun, EndedWait
 from app.engine.checkpoint import Brought
 from app.engine.claims import Claims
@@ -231,8 +231,8 @@ class ControlMachine(RuleBasedStateMachine):
     @rule()
     def the_worker_crashes(self) -> None:
         with self.engine.begin() as connection:
-            store.DELETE_WORKER.run(connection, id=self.worker)
-            store.RELEASE_ORPHANS.run(connection, again=self.clock.now(), batch=100)
+            lease_store.DELETE_WORKER.run(connection, id=self.worker)
+            lease_store.RELEASE_ORPHANS.run(connection, again=self.clock.now(), batch=100)
         self.zombies, self.holds = self.holds, []
         self.worker = self._new_worker()
 
@@ -398,7 +398,7 @@ class ControlMachine(RuleBasedStateMachine):
     def _new_worker(self) -> str:
         worker_id, now = new_id(), self.clock.now()
         with self.engine.begin() as connection:
-            store.INSERT_WORKER.run(
+            lease_store.INSERT_WORKER.run(
                 connection, id=worker_id, host="here", pid=1, now=now, until=now + FOR_EVER
             )
         return worker_id

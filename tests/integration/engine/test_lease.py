@@ -9,7 +9,7 @@ from sqlmodel import Session, select
 
 from app.core.clock import SyncedClock
 from app.db.base import make_engine
-from app.engine import store
+from app.engine import lease_store, store
 from app.engine.lease import Lease
 from app.models import Worker
 
@@ -76,7 +76,7 @@ def test_a_worker_that_was_reaped_learns_it_and_begins_anew(lease: Lease, engine
     first = lease.worker_id
     with engine.begin() as connection:
         later = store.database_now(connection) + timedelta(seconds=60)
-        dead = store.DELETE_DEAD_WORKERS.run(connection, now=later)
+        dead = lease_store.DELETE_DEAD_WORKERS.run(connection, now=later)
 
     assert [row.id for row in dead] == [first]
     assert not lease.renew()
