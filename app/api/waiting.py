@@ -51,17 +51,22 @@ def applied(seconds: int) -> dict[str, str]:
     return {"preference-applied": f"wait={seconds}"}
 
 
-def webhook_answer(answer: TriggerAnswer, outcome: Outcome, seconds: int) -> Response:
-    """Return what a webhook call gets that has waited: what a `respond` step says, or how the run ended."""
+def webhook_answer(
+    answer: TriggerAnswer, outcome: Outcome, seconds: int, *, shown: bool
+) -> Response:
+    """Return what a webhook call gets that has waited: what a `respond` step says, or how the run ended.
+
+    `shown`: the caller may see the run's output. What a `respond` step says was meant for the caller.
+    """
     if outcome.response is not None:
         return _responded(answer.run_id, outcome.response, applied(seconds))
     body = {
         "run_id": answer.run_id,
         "status": outcome.status,
         "duplicate": answer.duplicate,
-        "output": outcome.output,
-        "error": outcome.error,
     }
+    if shown:
+        body |= {"output": outcome.output, "error": outcome.error}
     location = {"location": f"/api/v1/runs/{answer.run_id}"}
     return Response(orjson.dumps(body), 200, location | applied(seconds), JSON_TYPE)
 

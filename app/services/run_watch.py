@@ -9,11 +9,15 @@ from sqlalchemy import BigInteger, Engine, Row, String
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.core.errors import NotAuthenticated
 from app.core.logging import get_logger
+from app.core.security.tokens import TokenClaims
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
+from app.engine.evidence.run_context import may_read, names_readers
 from app.services.runs import output_of
+from app.services.users import authenticate
 
 POLL_SECONDS = 0.075
 PAUSE_SECONDS = 1.0
@@ -25,13 +29,15 @@ log = get_logger(__name__)
 # Those of the runs that are over, or have answered the call that waits for them.
 FIND_ANSWERS = Statement(
     """
-    SELECT r.id, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
+    SELECT r.id, r.owner_id, r.context, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
     FROM {rows} JOIN runs r ON r.id = v.id
     WHERE r.status IN ('succeeded', 'failed', 'cancelled', 'timed_out') OR r.response IS NOT NULL
     """,
     rows={"id": "uuid"},
     returns={
         "id": Id(),
+        "owner_id": Id(),
+        "context": Json,
         "status": Status(RunStatus),
         "output": Json,
         "output_artifact": String(),
@@ -50,6 +56,9 @@ class Outcome:
     output: Any
     error: Any
     response: Mapping[str, Any] | None
+    owner_id: str
+    context: Mapping[str, Any] | None
+    """On what grounds the run was started, which may say who may read it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +136,31 @@ class RunWatch:
             return FIND_ANSWERS.run(connection, [{"id": run_id} for run_id in run_ids])
 
     def _tell(self, row: Row[Any]) -> None:
-        outcome = Outcome(row.status, output_of(row, row.id), row.error, row.response)
+        outcome = Outcome(
+            status=row.status,
+            output=output_of(row, row.id),
+            error=row.error,
+            response=row.response,
+            owner_id=row.owner_id,
+            context=row.context,
+        )
         for waiter in self._waiting.get(row.id, ()):
             is_over = row.status in FINAL_RUN_STATUSES
             if (is_over or not waiter.until_end) and not waiter.outcome.done():
                 waiter.outcome.set_result(outcome)
+
+
+def may_see(engine: Engine, caller: TokenClaims | None, outcome: Outcome) -> bool:
+    """Tell whether a caller who has waited for a run may see its output.
+
+    They may, unless the run's legal basis says who may read it: then these and its owner alone, by a login that holds.
+    """
+    if not names_readers(outcome.context):
+        return True
+    if caller is None:
+        return False
+    try:
+        user = authenticate(engine, caller)
+    except NotAuthenticated:
+        return False
+    return user.id == outcome.owner_id or may_read(outcome.context, user.email)

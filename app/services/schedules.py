@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.core.clock import Clock
-from app.core.errors import InvalidDefinition, InvalidInput, NotFound, Problem
+from app.core.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, Problem
 from app.core.ids import new_id
 from app.engine.duties.schedules import input_of
+from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
 from app.engine.language.input_schema import input_problems
@@ -27,6 +29,8 @@ from app.services.access import require_workflow
 from app.services.pages import newest_first
 
 FIRE_TIMES_SHOWN = 5
+MAX_SCHEDULES = 100
+"""Of one workflow."""
 TIMING = frozenset({"cron", "timezone", "enabled"})
 
 
@@ -44,9 +48,12 @@ class Schedules:
 
         Raises:
             NotFound: the workflow is absent or another owner's.
-            InvalidInput: the expression, the time zone or the input does not hold; every problem at once.
+            Conflict: the workflow has as many as it may have.
+            InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
+                it does not supply itself; every problem at once.
         """
         workflow = require_workflow(self.session, self.owner, workflow_id)
+        self._require_room(workflow)
         now = self.clock.now()
         schedule = Schedule(
             id=new_id(),
@@ -130,9 +137,23 @@ class Schedules:
             raise NotFound(f"This workflow has no schedule {schedule_id}.")
         return workflow, found
 
+    def _require_room(self, workflow: Workflow) -> None:
+        # Held until the commit, so that two who count at once do not both find room for the last one.
+        self.session.refresh(workflow, with_for_update=True)
+        query = select(func.count()).where(col(Schedule.workflow_id) == workflow.id)
+        if self.session.exec(query).one() >= MAX_SCHEDULES:
+            raise Conflict(
+                f"The workflow has {MAX_SCHEDULES} schedules, and may not have more: delete one of them first."
+            )
+
     def _check(self, workflow: Workflow, schedule: Schedule, now: datetime) -> None:
         """Check a schedule, and write its expression as it is kept."""
-        problems = [*_time_problems(schedule, now), *self._input_problems(workflow, schedule, now)]
+        problems = [*_time_problems(schedule, now)]
+        if schedule.enabled:  # it can always be switched off, whatever has become of the workflow
+            problems += [
+                *self._input_problems(workflow, schedule, now),
+                *_context_problems(workflow),
+            ]
         if problems:
             raise InvalidInput("The schedule does not hold: mend what `errors` lists.", problems)
         schedule.cron = read_cron(schedule.cron)
@@ -165,6 +186,16 @@ def form_of(schedule: Schedule, now: datetime) -> ScheduleForm:
 
 def _next_fire_at(schedule: Schedule, now: datetime) -> datetime | None:
     return next_fire(schedule.cron, schedule.timezone, now) if schedule.enabled else None
+
+
+def _context_problems(workflow: Workflow) -> Iterator[Problem]:
+    rules = workflow.context_required
+    for name in missing_fields(rules, merged_context(rules, None)):
+        yield Problem(
+            f"/context/{name}",
+            "missing_context",
+            f"The workflow requires `{name}`, which a schedule cannot give: set the workflow's `context.defaults`.",
+        )
 
 
 def _time_problems(schedule: Schedule, now: datetime) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Row
 from app.core.clock import Clock
 from app.core.logging import get_logger
 from app.core.statuses import TriggerKind
+from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun, accept
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.input_schema import input_problems
@@ -26,6 +27,10 @@ MAX_BATCHES = 50
 DELETED = "The workflow was deleted: this schedule has ended."
 DISABLED = (
     "The workflow is disabled: nothing was started. Enable it, and the next fire time starts a run."
+)
+CONTEXT_MISSING = (
+    "The workflow requires a context that a schedule cannot give ({}): nothing was started. Set the workflow's "
+    "`context.defaults`."
 )
 SKIPPED = "Nothing was there to start a run at {}: what was missed is skipped, as `misfire` says."
 log = get_logger(__name__)
@@ -116,12 +121,10 @@ class Schedules:
             return _Move(row.id, None, str(error))
         if turn.fire_at is None:
             return _Move(row.id, turn.next_fire_at, SKIPPED.format(rfc3339(row.next_fire_at)))
-        if not row.workflow_enabled:
-            return _Move(row.id, turn.next_fire_at, DISABLED)
         value = input_of(row.id, row.input, turn.fire_at)
-        misfit = misfit_of(schema, value)
-        if misfit is not None:
-            return _Move(row.id, turn.next_fire_at, misfit)
+        refusal = _refusal(row, schema, value)
+        if refusal is not None:
+            return _Move(row.id, turn.next_fire_at, refusal)
         run = self._run(row, value, turn.fire_at)
         return _Move(row.id, turn.next_fire_at, None, turn.fire_at, run)
 
@@ -135,7 +138,19 @@ class Schedules:
             input=value,
             idempotency_key=f"schedule:{row.id}:{rfc3339(fire_at)}",
             key_ttl_seconds=self._key_ttl_seconds,
+            context=merged_context(row.context_required, None),
+            started_by=row.owner_email,
         )
+
+
+def _refusal(row: Row[Any], schema: Mapping[str, Any] | None, value: Any) -> str | None:
+    """Return why a fire time starts nothing: what held when the schedule was saved may hold no longer."""
+    if not row.workflow_enabled:
+        return DISABLED
+    missing = missing_fields(row.context_required, merged_context(row.context_required, None))
+    if missing:
+        return CONTEXT_MISSING.format(", ".join(missing))
+    return misfit_of(schema, value)
 
 
 def input_of(schedule_id: str, given: Any, fire_at: datetime) -> Any:

@@ -22,5 +22,14 @@ def missing_fields(rules: Mapping[str, Any] | None, context: Context | None) -> 
 
 def may_read(context: Context | None, email: str) -> bool:
     """Tell whether a run's legal basis names this address (as it is stored) among those who may read the run."""
+    return email in _authorized_users(context)
+
+
+def names_readers(context: Context | None) -> bool:
+    """Tell whether a run's legal basis says who may read the run, so that nobody else but its owner does."""
+    return bool(_authorized_users(context))
+
+
+def _authorized_users(context: Context | None) -> Sequence[str]:
     basis = (context or {}).get("legal_basis") or {}
-    return email in basis.get("authorized_users", ())
+    return basis.get("authorized_users") or ()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.api.container import Container
+from app.services import schedules
 from tests.integration.api.conftest import Caller
 
 NINE = {"cron": "0  9 * * MON-FRI", "timezone": "Europe/Berlin"}
@@ -110,6 +111,57 @@ async def test_what_does_not_hold_is_refused_with_every_problem(
         assert answer.status_code == 422, answer.text
         assert [problem["pointer"] for problem in answer.json()["errors"]] == pointers
     assert (await ada.get(path)).json()["items"] == [saved]
+
+
+async def test_a_context_that_no_schedule_can_give_is_refused_unless_the_workflow_supplies_it(
+    ada: Caller,
+) -> None:
+    rules = {"required": ["assumptions", "data_scope"], "defaults": {"data_scope": "EU"}}
+    workflow = await ada.save(context=rules)
+    path = f"/workflows/{workflow['id']}/schedules"
+
+    refused = await ada.post(path, NINE)
+    off = (await ada.post(path, NINE | {"enabled": False})).json()
+    not_yet = await ada.call("PATCH", f"{path}/{off['id']}", json={"enabled": True})
+    rules["defaults"] = {"data_scope": "EU", "assumptions": ["all is well"]}
+    await ada.call("PATCH", f"/workflows/{workflow['id']}", json={"context": rules})
+    enabled = await ada.call("PATCH", f"{path}/{off['id']}", json={"enabled": True})
+
+    for answer in (refused, not_yet):
+        (problem,) = answer.json()["errors"]
+        assert (answer.status_code, problem["pointer"]) == (422, "/context/assumptions")
+        assert "context.defaults" in problem["detail"]
+    assert (enabled.status_code, enabled.json()["enabled"]) == (200, True)
+
+
+async def test_a_schedule_that_has_come_to_fit_no_longer_can_be_switched_off(ada: Caller) -> None:
+    workflow = await ada.save()
+    path = f"/workflows/{workflow['id']}/schedules"
+    saved = (await ada.post(path, NINE)).json()
+    await ada.call(
+        "PATCH", f"/workflows/{workflow['id']}", json={"context": {"required": ["assumptions"]}}
+    )
+
+    answer = await ada.call("PATCH", f"{path}/{saved['id']}", json={"enabled": False})
+
+    assert (answer.status_code, answer.json()["enabled"]) == (200, False)
+
+
+async def test_a_workflow_has_so_many_schedules_and_no_more(
+    ada: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "MAX_SCHEDULES", 2)
+    path, other = await _path(ada), await _path(ada)
+    first, _ = [(await ada.post(path, NINE)).json() for _ in range(2)]
+
+    full = await ada.post(path, NINE)
+    elsewhere = await ada.post(other, NINE)
+    await ada.call("DELETE", f"{path}/{first['id']}")
+    after = await ada.post(path, NINE)
+
+    assert (full.status_code, full.json()["code"]) == (409, "conflict")
+    assert "2 schedules" in full.json()["detail"]
+    assert (elsewhere.status_code, after.status_code) == (201, 201)
 
 
 async def test_a_schedule_belongs_to_its_workflow(ada: Caller) -> None:

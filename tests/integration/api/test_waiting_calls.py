@@ -13,7 +13,7 @@ from app.api.container import Container
 from app.core.config import Settings
 from app.engine.delivery.process import WorkerProcess
 from app.services import run_watch
-from tests.integration.api.conftest import KEY, Caller
+from tests.integration.api.conftest import KEY, Caller, Sign
 
 WAIT = {"Prefer": "wait=20"}
 SOON = {"Prefer": "wait=1"}
@@ -39,6 +39,12 @@ async def worker(container: Container) -> AsyncIterator[None]:
     process.begin()
     yield
     await process.end()
+
+
+def rules_for(reader: str) -> dict[str, Any]:
+    """Return a workflow's context that names who may read its runs."""
+    basis = {"authority": "GDPR", "classification": "secret", "authorized_users": [reader]}
+    return {"defaults": {"legal_basis": basis}}
 
 
 async def _call(ada: Caller, steps: list[Any], headers: dict[str, str]) -> httpx.Response:
@@ -117,6 +123,47 @@ async def test_a_respond_step_answers_before_the_runs_end(ada: Caller) -> None:
     assert "sandbox" in answer.headers["content-security-policy"]
     assert run["status"] in {"running", "waiting"}
     assert run["steps"][0]["output"]["status"] == 201
+
+
+@pytest.mark.usefixtures("worker")
+async def test_only_readers_get_the_output_of_a_run_that_names_its_readers(
+    ada: Caller, sign_up: Sign
+) -> None:
+    bob, eve = await sign_up("bob@example.com"), await sign_up("eve@example.com")
+    fields = {"definition": {"steps": [ADD]}, "context": rules_for("bob@example.com")}
+    url = (await ada.save(**fields))["webhook_url"]
+
+    async def call(headers: dict[str, str]) -> httpx.Response:
+        return await ada.http.post(url, json={"a": 1}, headers=WAIT | headers)
+
+    by_token, by_eve, by_bob = await call({}), await call(eve.headers), await call(bob.headers)
+    by_ada = await call(ada.headers)
+    await ada.post("/me/sessions/revoke")
+    by_old_login = await call(ada.headers)
+
+    for answer in (by_token, by_eve, by_old_login):
+        assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+        assert set(answer.json()) == {"run_id", "status", "duplicate"}
+    assert (by_bob.json()["output"], by_ada.json()["output"]) == (2, 2)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_an_error_is_no_less_withheld_but_what_respond_says_is_for_the_caller(
+    ada: Caller,
+) -> None:
+    context = rules_for("bob@example.com")
+    bad = {"type": "fail", "config": {"message": "secret", "code": "nope"}}
+    good = {"type": "respond", "config": {"body": {"ok": True}}}
+    failing, answering = [
+        await ada.save(definition={"steps": [step]}, context=context) for step in (bad, good)
+    ]
+
+    failed = await ada.http.post(failing["webhook_url"], json={}, headers=WAIT)
+    answered = await ada.http.post(answering["webhook_url"], json={}, headers=WAIT)
+
+    assert failed.json()["status"] == "failed"
+    assert "secret" not in failed.text
+    assert answered.json() == {"ok": True}
 
 
 @pytest.mark.usefixtures("worker")

@@ -16,7 +16,7 @@ from app.core.statuses import Misfire, RunStatus, TriggerKind
 from app.db.base import make_engine
 from app.engine.duties.schedules import Schedules
 from app.engine.registry import load_catalogue
-from app.models import Run, Schedule, Workflow
+from app.models import Run, Schedule, User, Workflow
 from tests.integration.engine.world import World
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -205,6 +205,37 @@ async def test_an_input_that_fits_no_longer_is_told(world: World, desk: Desk) ->
     assert [run.input for run in world.runs()] == [{"id": 1}]
     assert "'id' is a required property" in str(desk.read(bad).last_error)
     assert desk.read(good).last_error is None
+
+
+async def test_its_runs_carry_the_workflows_context_and_its_owners_name(
+    world: World, desk: Desk
+) -> None:
+    workflow_id = world.workflow(LOG)
+    desk.add(workflow_id)
+    rules = {"required": ["data_scope"], "defaults": {"data_scope": "EU"}}
+    desk.set_workflow(workflow_id, context_required=rules)
+    with Session(world.engine) as session:
+        owner = session.get_one(User, world.owner_id)
+
+    desk.duty.run_once()
+
+    (run,) = world.runs()
+    assert (run.context, run.started_by) == ({"data_scope": "EU"}, owner.email)
+
+
+async def test_a_context_that_is_required_since_is_told(world: World, desk: Desk) -> None:
+    strict, easy = world.workflow(LOG), world.workflow(LOG)
+    refused, fired = desk.add(strict), desk.add(easy)
+    desk.set_workflow(strict, context_required={"required": ["legal_basis"], "defaults": {}})
+
+    desk.duty.run_once()
+
+    schedule = desk.read(refused)
+    assert [run.workflow_id for run in world.runs()] == [easy]
+    assert "legal_basis" in str(schedule.last_error)
+    assert "context.defaults" in str(schedule.last_error)
+    assert (schedule.next_fire_at, schedule.enabled) == (NOON + MINUTE, True)
+    assert desk.read(fired).last_error is None
 
 
 async def test_what_can_no_longer_be_read_ends_and_holds_up_nobody(

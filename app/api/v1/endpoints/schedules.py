@@ -51,7 +51,7 @@ ScheduleId = Annotated[str, Depends(schedule_id_in_path)]
     "",
     status_code=201,
     summary="Start a workflow by the clock",
-    responses=problems(401, 404, *BODY_PROBLEMS),
+    responses=problems(401, 404, 409, *BODY_PROBLEMS),
 )
 def create_schedule(
     workflow_id: WorkflowId, draft: ScheduleDraft, schedules: UserSchedules, response: Response

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json, media_type
 from app.api.container import Container, container_of
@@ -24,6 +25,7 @@ from app.core.json_guard import check_json, parse_json
 from app.core.security.tokens import TokenClaims, read_token
 from app.core.statuses import TriggerKind
 from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
+from app.services.run_watch import may_see
 from app.services.triggers import TriggerAnswer, TriggerRequest
 
 WEBHOOK_TOKEN_HEADER: Final = "x-webhook-token"
@@ -46,15 +48,17 @@ async def trigger_webhook(request: Request) -> Response:
     run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
 
     With `Prefer: wait=10` it answers when the run has ended, or after 10 s (60 at most) as it would without: `200` with the
-    run's output, or whatever a `respond` step of the run says, as soon as it says so.
+    run's output, or whatever a `respond` step of the run says, as soon as it says so. When the run's legal basis names
+    `authorized_users`, only they and the owner, logged in, get the output; others get the run's id and status.
     """
     container = container_of(request)
+    caller = _caller(request, container)
     token = request.query_params.get("token") or request.headers.get(WEBHOOK_TOKEN_HEADER)
     answer = await container.triggers.submit(
         TriggerRequest(
             workflow_id=object_id(request.path_params["workflow_id"], "workflow"),
             kind=TriggerKind.WEBHOOK,
-            caller=_caller(request, container),
+            caller=caller,
             token=token,
             input=await _input_of(request),
             idempotency_key=await idempotency_key(request),
@@ -66,7 +70,10 @@ async def trigger_webhook(request: Request) -> Response:
     outcome = await await_outcome(
         request, container.run_watch, answer.run_id, seconds, until_end=False
     )
-    return _receipt(answer) if outcome is None else webhook_answer(answer, outcome, seconds)
+    if outcome is None:
+        return _receipt(answer)
+    shown = await run_in_threadpool(may_see, container.engine, caller, outcome)
+    return webhook_answer(answer, outcome, seconds, shown=shown)
 
 
 # Describes the endpoint in OpenAPI. Requests are served by the plain route that `application` puts before all others:
