@@ -31,7 +31,7 @@ class NewRun:
     parent_run_id: str | None = None
     parent_path: str | None = None
     started_by: str | None = None
-    """E-mail address of the person who starts it, or its first parent, by hand."""
+    """E-mail address of the person who starts it, or its first parent, by hand or by an event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Run(SQLModel, table=True):
     queued run the moment from which its hint counts as lost, for a waiting one the end of its wait. A large output lies in
     the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size. `signalled` asks
     the worker that holds it to look again: a wait has ended. `control` tells the last pause, resume, cancel or retry: by
-    whom, when and why. `started_by` is the e-mail address of the person who started it, or its first parent, by hand. `hooks` are still to be called once it has ended; null when there are none (left).
+    whom, when and why. `started_by` is the e-mail address of the person who started it, or its first parent, by hand or by an event.
+    `hooks` are still to be called once it has ended; null when there are none (left).
     """
 
     __tablename__ = "runs"

@@ -64,7 +64,7 @@ class RunSummary(BaseModel):
     status: RunStatus
     trigger: TriggerKind
     started_by: str | None = Field(
-        description="Who started it, or the run that it is part of, by hand; null for other triggers.",
+        description="Who started it, or the run that it is part of, by hand or by an event; null for other triggers.",
         examples=["ada@example.com"],
     )
     error: Any = Field(description="Why it failed; else null.")
