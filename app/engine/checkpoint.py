@@ -27,7 +27,7 @@ ASKS = (
 class RunFacts:
     """What the engine must know of a run besides its plan: whose it is, and how deep it lies below its first parent.
 
-    `started_by` is who started it, or its first parent, by hand or by a schedule.
+    `started_by` is who started it, or its first parent, by hand, by a schedule or by an event.
     """
 
     owner_id: str

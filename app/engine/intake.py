@@ -31,7 +31,7 @@ class NewRun:
     parent_run_id: str | None = None
     parent_path: str | None = None
     started_by: str | None = None
-    """E-mail address of the person who starts it, or its first parent, by hand or by a schedule."""
+    """E-mail address of the person who starts it, or its first parent, by hand, by a schedule or by an event."""
     input_hash: str | None = None
     """Set when an equal input whose run has succeeded is to answer instead of a new run."""
     key_ttl_seconds: int | None = None

@@ -31,7 +31,7 @@ class Run(SQLModel, table=True):
     the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size. `signalled` asks
     the worker that holds it to look again: a wait has ended. `control` tells the last pause, resume, cancel or retry: by
     whom, when and why. `started_by` is the e-mail address of the person who started it, or its first parent, by
-    hand or by a schedule of theirs. `hooks` are still to be called once it has ended; null when there are none (left).
+    hand, by a schedule or by an event of theirs. `hooks` are still to be called once it has ended; null when there are none (left).
     """
 
     __tablename__ = "runs"

@@ -31,6 +31,22 @@ class EventDraft(Input):
     )
 
 
+class EventRefusal(BaseModel):
+    """A workflow that begins with events of this type, and that this one could not start."""
+
+    workflow_id: str = Field(examples=[EXAMPLE_ID])
+    code: str = Field(
+        description="`missing_context`, `filter_failed` or `event_loop`.",
+        examples=["missing_context"],
+    )
+    detail: str = Field(
+        description="Why, and how to mend it.",
+        examples=[
+            "The workflow requires `legal_basis`, which an event cannot give: set its `context.defaults`."
+        ],
+    )
+
+
 class EventReceipt(BaseModel):
     """What became of an event."""
 
@@ -42,6 +58,10 @@ class EventReceipt(BaseModel):
     woken: int = Field(description="How many waiting steps it has resumed at once.", examples=[1])
     started: list[str] = Field(
         description="The runs that it has started at once.", examples=[[EXAMPLE_ID]]
+    )
+    refused: list[EventRefusal] = Field(
+        description="The workflows that it should have started, and why it could not.",
+        examples=[[]],
     )
 
 

@@ -75,7 +75,7 @@ class RunSummary(BaseModel):
     status: RunStatus
     trigger: TriggerKind
     started_by: str | None = Field(
-        description="Who started it, or the run that it is part of, by hand or by a schedule of theirs; null for other triggers.",
+        description="Who started it, or the run that it is part of, by hand, by a schedule or by an event of theirs; null for other triggers.",
         examples=["ada@example.com"],
     )
     error: Any = Field(description="Why it failed; else null.")

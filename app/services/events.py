@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from app.core.clock import SyncedClock
@@ -14,16 +14,17 @@ from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.core.security.tokens import TokenClaims
 from app.db.group_commit import GroupCommit
-from app.engine import store
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.events.matcher import Matcher
 from app.engine.events.matching import KEYED, NAMED, Event, public_id
 from app.engine.events.publishing import Published, publish
+from app.engine.events.starting import Refusal
 from app.models import Event as EventRow
 from app.models import User
 from app.schemas.event import EventForm
+from app.services.database_time import DatabaseTime
 from app.services.pages import newest_first
-from app.services.triggers import LOAD_CALLERS, SYNC_SECONDS
+from app.services.triggers import emails_of
 
 MAX_KEY_CHARACTERS = 200
 log = get_logger(__name__)
@@ -51,12 +52,13 @@ class EventRequest:
 
 @dataclass(frozen=True, slots=True)
 class EventAnswer:
-    """What became of an event: how many waits it has ended, and which runs it has started, so far."""
+    """What became of an event: how many waits it has ended, which runs it has started, and which it must not, so far."""
 
     id: str
     duplicate: bool
     woken: int = 0
     started: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,7 @@ class EventDesk:
         ttl_seconds: float,
     ) -> None:
         self._engine = engine
-        self._clock = clock
-        self._sync_at = 0.0
+        self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._matcher = Matcher(engine, clock, ttl_seconds)
         self._commits: GroupCommit[EventRequest, _Taken] = GroupCommit(self._flush, name="events")
@@ -105,11 +106,11 @@ class EventDesk:
 
     def _flush(self, batch: Sequence[EventRequest]) -> Sequence[_Taken | Exception]:
         with self._engine.begin() as connection:
-            now = self._database_time(connection)
-            versions = _token_versions(connection, batch)
-            admitted = [request for request in batch if _still_holds(request.caller, versions)]
-            events = [_event(request, now) for request in admitted]
-            published = publish(connection, events, now, _warn)
+            now = self._time.now(connection)
+            emails = emails_of(connection, [request.caller for request in batch])
+            admitted = [request for request in batch if request.caller in emails]
+            events = [_event(request, emails[request.caller], now) for request in admitted]
+            published = publish(connection, events, now)
         new = [one.row_id for one in published if not one.duplicate]
         woken, run_ids = self._match(new) if new else ({}, ())
         # The runs that were woken are handed on with the first answer: which event has woken which is not told apart.
@@ -130,14 +131,6 @@ class EventDesk:
         except Exception as error:
             log.exception("events_not_matched", error=type(error).__name__)
             return {}, ()
-
-    def _database_time(self, connection: Connection) -> datetime:
-        """Return the time by which workers judge, however wrong this machine's clock is."""
-        if self._clock.monotonic() >= self._sync_at:
-            asked = self._clock.monotonic()
-            self._clock.sync(store.database_now(connection), asked)
-            self._sync_at = self._clock.monotonic() + SYNC_SECONDS
-        return self._clock.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +166,7 @@ def _form(row: EventRow) -> EventForm:
     )
 
 
-def _event(request: EventRequest, now: datetime) -> Event:
+def _event(request: EventRequest, email: str, now: datetime) -> Event:
     return Event(
         row_id=request.row_id,
         owner_id=request.caller.user_id,
@@ -182,30 +175,17 @@ def _event(request: EventRequest, now: datetime) -> Event:
         payload=request.payload,
         received_at=now,
         named=request.named,
+        published_by=email,
     )
 
 
 def _taken(request: EventRequest, published: Published, woken: int) -> _Taken:
     shown = public_id(published.row_id, request.named)
-    answer = EventAnswer(shown, published.duplicate, woken, published.started)
+    answer = EventAnswer(shown, published.duplicate, woken, published.started, published.refused)
     return _Taken(answer, published.started)
-
-
-def _warn(event: Event, workflow_id: str) -> None:
-    log.warning("event_loop_stopped", workflow_id=workflow_id, event_id=event.row_id)
 
 
 def _check_key(key: str | None) -> None:
     if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
         detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
         raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
-
-
-def _token_versions(connection: Connection, batch: Sequence[EventRequest]) -> dict[str, int]:
-    callers = {request.caller.user_id for request in batch}
-    rows = LOAD_CALLERS.run(connection, [{"id": user_id} for user_id in callers])
-    return {row.id: row.token_version for row in rows}
-
-
-def _still_holds(caller: TokenClaims, token_versions: Mapping[str, int]) -> bool:
-    return token_versions.get(caller.user_id) == caller.token_version

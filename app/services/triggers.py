@@ -5,9 +5,8 @@ in every API process, with no cache to go stale.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
@@ -20,7 +19,6 @@ from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
-from app.engine import store
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.intake import Accepted, NewRun, accept
 from app.engine.language.input_schema import input_problems
@@ -28,11 +26,11 @@ from app.engine.language.plan import Plan
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
+from app.services.database_time import DatabaseTime
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
 MAX_VALIDATIONS_AT_ONCE = 2
-SYNC_SECONDS = 30.0
 
 # Read each workflow once per batch, with the version that is asked for (its newest when none is).
 LOAD_TARGETS = Statement(
@@ -91,8 +89,7 @@ class TriggerDesk:
         self._engine = engine
         self._key_ttl_seconds = key_ttl_seconds
         self._key = key
-        self._clock = clock
-        self._sync_at = 0.0
+        self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._plans = PlanCache(catalogue)
         self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
@@ -129,19 +126,11 @@ class TriggerDesk:
         self, batch: Sequence[TriggerRequest]
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
-            now = self._database_time(connection)
+            now = self._time.now(connection)
             answers = self._admit(connection, batch)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         return [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
-
-    def _database_time(self, connection: Connection) -> datetime:
-        """Return the time by which workers judge when a run is due, however wrong this machine's clock is."""
-        if self._clock.monotonic() >= self._sync_at:
-            asked = self._clock.monotonic()
-            self._clock.sync(store.database_now(connection), asked)
-            self._sync_at = self._clock.monotonic() + SYNC_SECONDS
-        return self._clock.now()
 
     def _admit(
         self, connection: Connection, batch: Sequence[TriggerRequest]
@@ -151,9 +140,9 @@ class TriggerDesk:
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
         targets = self._targets(connection, rows)
-        callers = _callers(connection, batch)
+        emails = emails_of(connection, [request.caller for request in batch])
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
+            self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
             for request in batch
         ]
 
@@ -184,10 +173,11 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, callers: Mapping[str, Row[Any]]
+        self, request: TriggerRequest, target: Target | None, emails: Mapping[TokenClaims, str]
     ) -> NewRun | _NeedsValidation | Exception:
         try:
-            run = admit(request, target, _email_of(request.caller, callers), self._key)
+            email = None if request.caller is None else emails.get(request.caller)
+            run = admit(request, target, email, self._key)
         except AutomateError as refusal:
             return refusal
         if (
@@ -199,17 +189,14 @@ class TriggerDesk:
         return run
 
 
-def _callers(connection: Connection, batch: Sequence[TriggerRequest]) -> dict[str, Row[Any]]:
-    callers = {request.caller.user_id for request in batch if request.caller is not None}
-    if not callers:
+def emails_of(
+    connection: Connection, callers: Iterable[TokenClaims | None]
+) -> dict[TokenClaims, str]:
+    """Return the e-mail addresses of those callers whose access tokens still hold."""
+    claims = {caller for caller in callers if caller is not None}
+    if not claims:
         return {}
-    rows = LOAD_CALLERS.run(connection, [{"id": user_id} for user_id in callers])
-    return {row.id: row for row in rows}
-
-
-def _email_of(caller: TokenClaims | None, callers: Mapping[str, Row[Any]]) -> str | None:
-    """Return the e-mail address of a caller whose access token still holds."""
-    row = None if caller is None else callers.get(caller.user_id)
-    if caller is None or row is None or row.token_version != caller.token_version:
-        return None
-    return str(row.email)
+    users = LOAD_CALLERS.run(connection, [{"id": id_} for id_ in {one.user_id for one in claims}])
+    found = {(row.id, row.token_version): row.email for row in users}
+    keys = {one: (one.user_id, one.token_version) for one in claims}
+    return {one: found[key] for one, key in keys.items() if key in found}

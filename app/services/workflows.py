@@ -15,15 +15,15 @@ from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionF
 from app.core.ids import new_id
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
-from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.models import User, Workflow, WorkflowVersion
-from app.schemas.workflow import Dedupe, OnEvent, WorkflowChanges, WorkflowDraft
+from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.event_triggers import event_columns, event_problems
+from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
 
 DEDUPE_NAMES = ("input", "headers")
-EVENT_NAMES = ("event",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Workflows:
         Raises:
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
-        check(draft.definition, draft.dedupe, self.catalogue, self._other_problems(draft))
+        check(draft.definition, draft.dedupe, self.catalogue, self._other_problems(draft, None))
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
@@ -96,7 +96,7 @@ class Workflows:
         _require_match(saved.workflow, if_match)
         sent = changes.model_fields_set
         definition = changes.definition if "definition" in sent else None
-        others = self._other_problems(changes)
+        others = self._other_problems(changes, saved.workflow)
         check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue, others)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
         values = _columns(changes, sent)
@@ -156,9 +156,11 @@ class Workflows:
         workflow = require_workflow(self.session, self.owner, workflow_id)
         return self._version(workflow, number)
 
-    def _other_problems(self, form: WorkflowDraft | WorkflowChanges) -> Sequence[Problem]:
+    def _other_problems(
+        self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
+    ) -> Sequence[Problem]:
         hooks = hook_problems(self.session, self.owner.id, form)
-        return [*_event_problems(form.on_event), *hooks]
+        return [*event_problems(form, saved), *hooks]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
@@ -242,26 +244,7 @@ def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
     if dedupe is None or dedupe.key is None:
         return
     what = "a dedupe key sees `input` and `headers`"
-    yield from _expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
-
-
-def _event_problems(on_event: OnEvent | None) -> Iterator[Problem]:
-    if on_event is not None and on_event.filter is not None:
-        what = "the filter of an event sees `event`"
-        yield from _expression_problems("/on_event/filter", on_event.filter, EVENT_NAMES, what)
-
-
-def _expression_problems(
-    at: str, source: str, names: Collection[str], what: str
-) -> Iterator[Problem]:
-    try:
-        expression = compile_expression(source)
-    except ExpressionFault as fault:
-        yield Problem(at, fault.code, fault.detail)
-        return
-    for name in sorted({str(reference.path[0]) for reference in expression.references}):
-        if name not in names:
-            yield Problem(at, "unknown_name", f"There is no variable {name!r} here: {what}.")
+    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:
@@ -277,11 +260,7 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
         columns["dedupe_ttl_seconds"] = dedupe.ttl_seconds
     if "context" in sent:
         columns["context_required"] = form.context.stored if form.context else None
-    columns |= hook_columns(form, sent)
-    if "on_event" in sent:
-        columns["event_type"] = form.on_event.type if form.on_event else None
-        columns["event_filter"] = form.on_event.filter if form.on_event else None
-    return columns
+    return columns | hook_columns(form, sent) | event_columns(form, sent)
 
 
 def _require_match(workflow: Workflow, if_match: Collection[int] | None) -> None:

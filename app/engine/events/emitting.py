@@ -6,18 +6,18 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.core.ids import parse_id
-from app.core.logging import get_logger
 from app.engine import store
+from app.engine.attempt.context import cut
 from app.engine.checkpoint import Checkpoint
 from app.engine.events.faults import LINE_OF_THE_ENGINE
 from app.engine.events.matching import Event
-from app.engine.events.publishing import MAX_EVENT_DEPTH, publish
+from app.engine.events.publishing import publish
+from app.engine.events.starting import Refusal
 from app.engine.followups import Followups
 from app.engine.planning.record import StepState
 
 Emission = tuple[Checkpoint, StepState, Mapping[str, Any]]
 """Who emits, at which attempt, and what the command holds: `id`, `type`, `correlation_id`, `payload`."""
-log = get_logger(__name__)
 
 
 def emit(connection: Connection, emissions: Sequence[Emission]) -> Followups:
@@ -25,19 +25,18 @@ def emit(connection: Connection, emissions: Sequence[Emission]) -> Followups:
 
     A checkpoint that is written twice publishes once: the event's id is part of the command.
     """
-    by_id = {data["id"]: (checkpoint, state) for checkpoint, state, data in emissions}
-    events = [_event(*emission) for emission in emissions if parse_id(emission[2]["id"])]
-    if not events:
+    valid = [emission for emission in emissions if parse_id(emission[2]["id"])]
+    if not valid:
         return Followups()
-    lines: list[dict[str, Any]] = []
-
-    def too_deep(event: Event, workflow_id: str) -> None:
-        log.warning("event_loop_stopped", workflow_id=workflow_id, event_id=event.row_id)
-        lines.append(_line(*by_id[event.row_id], event, workflow_id, len(lines)))
-
-    now = max(event.received_at for event in events)
-    published = publish(connection, events, now, too_deep)
-    if lines:
+    events = [_event(*emission) for emission in valid]
+    published = publish(connection, events, max(event.received_at for event in events))
+    refused = [
+        (checkpoint, state, event, refusal)
+        for (checkpoint, state, _), event, one in zip(valid, events, published, strict=True)
+        for refusal in one.refused
+    ]
+    if refused:
+        lines = [_line(*found, number) for number, found in enumerate(refused)]
         store.INSERT_LOGS.run(connection, lines)
     return Followups(
         new_runs=tuple(run_id for one in published for run_id in one.started),
@@ -57,15 +56,15 @@ def _event(checkpoint: Checkpoint, state: StepState, data: Mapping[str, Any]) ->
         payload=data["payload"],
         received_at=at,
         depth=facts.depth + 1,
+        published_by=facts.started_by,
     )
 
 
 def _line(
-    checkpoint: Checkpoint, state: StepState, event: Event, workflow_id: str, number: int
+    checkpoint: Checkpoint, state: StepState, event: Event, refusal: Refusal, number: int
 ) -> dict[str, Any]:
     message = (
-        f"The event {event.type!r} did not start workflow {workflow_id}: runs and events have started each other "
-        f"{MAX_EVENT_DEPTH} times in a row, which looks like a loop without an end. Give the workflow's `on_event` a filter."
+        f"The event {event.type!r} did not start workflow {refusal.workflow_id}: {refusal.detail}"
     )
     return {
         "run_id": checkpoint.run_id,
@@ -73,7 +72,7 @@ def _line(
         "attempt": state.attempt,
         "line": LINE_OF_THE_ENGINE + number,
         "level": "error",
-        "message": message,
-        "data": {"event_id": event.id, "depth": event.depth},
+        "message": cut(message),
+        "data": {"event_id": event.id, "depth": event.depth, "code": refusal.code},
         "at": event.received_at,
     }

@@ -24,7 +24,10 @@ KEYED = "key:"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as it is stored. `fresh`: nobody has looked yet which waits it ends."""
+    """An event as it is stored. `fresh`: nobody has looked yet which waits it ends.
+
+    `published_by` is the e-mail address of the person behind it, known only while it is being published.
+    """
 
     row_id: str
     owner_id: str
@@ -35,6 +38,7 @@ class Event:
     named: str | None = None
     depth: int = 0
     fresh: bool = True
+    published_by: str | None = None
 
     @property
     def id(self) -> str:

@@ -64,7 +64,7 @@ FIND_NAMED = Statement(
 # Enabled workflows that start on these types, with their newest versions.
 FIND_TRIGGERED = Statement(
     """
-    SELECT w.id, w.owner_id, w.event_type, w.event_filter, versions.id AS version_id, versions.version
+    SELECT w.id, w.owner_id, w.event_type, w.event_filter, w.context_required, versions.id AS version_id, versions.version
     FROM {rows} JOIN workflows w ON w.owner_id = v.owner_id AND w.event_type = v.type
     JOIN workflow_versions versions ON versions.workflow_id = w.id AND versions.version = w.version
     WHERE w.enabled AND w.deleted_at IS NULL
@@ -75,6 +75,7 @@ FIND_TRIGGERED = Statement(
         "owner_id": Id(),
         "event_type": String(),
         "event_filter": String(),
+        "context_required": Json,
         "version_id": Id(),
         "version": Integer(),
     },

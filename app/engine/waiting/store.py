@@ -83,11 +83,13 @@ RESOLVE = Statement(
     rows={**KEY, "resolution": "json"},
     returns={"run_id": Id(), "path": String(), "attempt": Integer()},
 )
-# Runs with a wait whose time is up; those that are being written just now come next time.
+# Runs with a wait whose time is up; those that are being written just now come next time. A fresh one may still be ended
+# by an event that was there before it.
 LOCK_DUE_RUNS = Statement(
     """
     SELECT id FROM runs
-    WHERE id IN (SELECT run_id FROM waits WHERE resolution IS NULL AND due_at <= :now ORDER BY due_at LIMIT :batch)
+    WHERE id IN (SELECT run_id FROM waits WHERE resolution IS NULL AND NOT fresh AND due_at <= :now
+                 ORDER BY due_at LIMIT :batch)
     {skip_locked}
     """,
     takes={"now": UtcDateTime(), "batch": Integer()},
@@ -96,7 +98,7 @@ LOCK_DUE_RUNS = Statement(
 RESOLVE_DUE = Statement(
     """
     UPDATE waits SET resolution = on_due
-    WHERE run_id IN (SELECT id FROM {rows}) AND resolution IS NULL AND due_at <= :now RETURNING run_id
+    WHERE run_id IN (SELECT id FROM {rows}) AND resolution IS NULL AND NOT fresh AND due_at <= :now RETURNING run_id
     """,
     rows={"id": "uuid"},
     takes={"now": UtcDateTime()},

@@ -17,7 +17,13 @@ async def test_an_event_is_stored_and_listed(ada: Caller) -> None:
 
     assert answer.status_code == 202
     receipt = answer.json()
-    assert receipt == {"id": receipt["id"], "duplicate": False, "woken": 0, "started": []}
+    assert receipt == {
+        "id": receipt["id"],
+        "duplicate": False,
+        "woken": 0,
+        "started": [],
+        "refused": [],
+    }
     assert [item["type"] for item in listed["items"]] == ["other", "payment.received"]
     assert listed["items"][0]["correlation_id"] == "17"
     assert [item["id"] for item in payments["items"]] == [receipt["id"]]
@@ -116,6 +122,8 @@ async def test_a_workflow_says_which_events_start_it(ada: Caller) -> None:
     assert saved["on_event"] == on_event
     assert [run["id"] for run in runs] == answer.json()["started"]
     assert runs[0]["trigger"] == "event"
+    assert runs[0]["started_by"] == "ada@example.com"
+    assert answer.json()["refused"] == []
     assert small.json()["started"] == []
     assert changed.json()["on_event"] is None
     assert after.json()["started"] == []
@@ -139,3 +147,56 @@ async def test_a_filter_that_does_not_hold_is_refused_when_saved(
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/on_event/filter"]
     assert answer.json()["errors"][0]["code"] == code
+
+
+BASIS = {"authority": "Contract", "classification": "internal"}
+
+
+async def test_an_event_starts_a_workflow_with_its_default_context(ada: Caller) -> None:
+    context = {"required": ["legal_basis"], "defaults": {"legal_basis": BASIS}}
+    saved = await ada.save(on_event={"type": "order.placed"}, context=context)
+
+    answer = await ada.post("/events", {"type": "order.placed"})
+    run = (await ada.get(f"/runs/{answer.json()['started'][0]}")).json()
+
+    assert run["workflow_id"] == saved["id"]
+    assert run["context"]["legal_basis"]["authority"] == "Contract"
+
+
+async def test_a_context_that_no_event_can_give_is_refused_when_saved(ada: Caller) -> None:
+    context = {"required": ["legal_basis", "data_scope"], "defaults": {"data_scope": "Orders"}}
+    on_event = {"type": "order.placed"}
+    by_hand = await ada.save(context=context)
+    by_event = await ada.save(on_event=on_event)
+    definition = {"steps": [{"type": "log", "config": {"message": "Hello"}}]}
+
+    answers = [
+        await ada.post(
+            "/workflows",
+            {"name": "Test", "definition": definition, "on_event": on_event, "context": context},
+        ),
+        await ada.call("PATCH", f"/workflows/{by_hand['id']}", json={"on_event": on_event}),
+        await ada.call("PATCH", f"/workflows/{by_event['id']}", json={"context": context}),
+    ]
+    both = await ada.call(
+        "PATCH", f"/workflows/{by_event['id']}", json={"context": context, "on_event": None}
+    )
+
+    assert [answer.status_code for answer in answers] == [422, 422, 422]
+    for answer in answers:
+        errors = [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+        assert errors == [("/context/defaults/legal_basis", "missing_context")]
+    assert both.status_code == 200
+
+
+async def test_the_receipt_says_which_workflows_an_event_could_not_start(ada: Caller) -> None:
+    on_event = {"type": "order.placed", "filter": "event.payload.total > 100"}
+    saved = await ada.save(on_event=on_event)
+
+    answer = await ada.post("/events", {"type": "order.placed", "payload": "no total"})
+
+    refused = answer.json()["refused"]
+    assert answer.status_code == 202
+    assert [(one["workflow_id"], one["code"]) for one in refused] == [
+        (saved["id"], "filter_failed")
+    ]

@@ -16,6 +16,7 @@ from app.engine.delivery.process import WorkerProcess
 from app.engine.registry import load_catalogue
 from app.models import User
 from app.services.triggers import TriggerDesk
+from tests.integration.engine.publisher import Publisher
 from tests.integration.engine.world import KEY, World
 
 
@@ -65,3 +66,15 @@ async def worker(world: World) -> AsyncIterator[WorkerProcess]:
     process.begin()
     yield process
     await process.end()
+
+
+@pytest.fixture
+async def publish(world: World) -> AsyncIterator[Publisher]:
+    assert world.settings.redis_url is not None
+    redis = connect_redis(world.settings.redis_url)
+    dispatch = BackgroundDispatch(Dispatcher(redis))
+    publisher = Publisher(world, dispatch)
+    yield publisher
+    await publisher.close()
+    await dispatch.close()
+    redis.close()

@@ -2,91 +2,33 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlmodel import Session, select
 
-from app.core.clock import SyncedClock, SystemClock
 from app.core.errors import Unavailable
 from app.core.ids import new_id
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
-from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.delivery.process import WorkerProcess
 from app.engine.duties.events import Events
 from app.engine.events.matcher import Matcher
-from app.engine.events.publishing import MAX_EVENT_DEPTH
+from app.engine.events.starting import MAX_EVENT_DEPTH
 from app.engine.journal import Journal
 from app.engine.planning.record import rfc3339
 from app.models import Event, Run, User, Wait, Workflow
-from app.services.events import EventAnswer, EventDesk, EventRequest
+from app.services.events import EventRequest
+from tests.integration.engine.publisher import DAY, PAYMENT, Publisher, ShiftedClock
 from tests.integration.engine.world import World, owner_claims
 
-DAY = 86_400.0
-PAYMENT = "payment.received"
 WAIT = {
     "id": "wait",
     "type": "wait_for_event",
     "config": {"event_type": PAYMENT, "correlation_id": "${{ input?.order ?? null }}"},
 }
-
-
-class ShiftedClock(SyncedClock):
-    """Tells a time that a test has set back."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._shift = timedelta(seconds=seconds)
-
-    def now(self) -> datetime:
-        return SystemClock().now() + self._shift
-
-
-class Publisher:
-    """Publishes events of the world's owner, now or at another time."""
-
-    def __init__(self, world: World, dispatch: BackgroundDispatch) -> None:
-        self._world, self._dispatch = world, dispatch
-        self._desks: dict[float, EventDesk] = {}
-
-    def desk(self, shift: float = 0.0) -> EventDesk:
-        if shift not in self._desks:
-            self._desks[shift] = EventDesk(
-                self._world.engine, ShiftedClock(shift), self._dispatch, DAY
-            )
-        return self._desks[shift]
-
-    async def __call__(
-        self,
-        order: str | None = None,
-        payload: Any = None,
-        *,
-        type_: str = PAYMENT,
-        shift: float = 0.0,
-        **fields: Any,
-    ) -> EventAnswer:
-        request = EventRequest(owner_claims(self._world), type_, order, payload, **fields)
-        return await self.desk(shift).submit(request)
-
-    async def close(self) -> None:
-        for desk in self._desks.values():
-            await desk.close()
-
-
-@pytest.fixture
-async def publish(world: World) -> AsyncIterator[Publisher]:
-    assert world.settings.redis_url is not None
-    redis = connect_redis(world.settings.redis_url)
-    dispatch = BackgroundDispatch(Dispatcher(redis))
-    publisher = Publisher(world, dispatch)
-    yield publisher
-    await publisher.close()
-    await dispatch.close()
-    redis.close()
 
 
 def _wait_with(**config: Any) -> dict[str, Any]:
@@ -454,7 +396,9 @@ async def test_an_event_starts_the_workflows_that_begin_with_it(
     run = await world.ended(answers[1].started[0])
 
     assert [len(answer.started) for answer in answers] == [0, 1, 0]
+    assert [len(answer.refused) for answer in answers] == [1, 1, 0]
     assert (run.workflow_id, run.trigger_kind) == (large, TriggerKind.EVENT)
+    assert run.started_by == "owner@example.com"
     assert run.input["id"] == "order_101"
     assert run.input["payload"] == {"total": 101}
     assert len(world.runs()) == 1
@@ -481,6 +425,7 @@ async def test_an_event_that_a_run_emits_resumes_and_starts_others(world: World)
     assert waited.output["payload"] == {"n": 3}
     assert started.input == waited.output
     assert (event.depth, started.depth, started.idempotency_key) == (1, 1, f"event:{event.id}")
+    assert started.started_by is None
 
 
 def _ended(world: World) -> list[Run]:
@@ -502,6 +447,27 @@ async def test_a_workflow_that_emits_what_starts_it_is_stopped(
     last = max(world.runs(), key=lambda run: run.depth)
     assert "loop" in world.logs(last.id)[0].message
     assert world.logs(last.id)[0].level == "error"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_workflow_whose_context_nobody_gives_is_not_started_and_the_log_says_so(
+    world: World,
+) -> None:
+    emit = {"id": "emit", "type": "emit_event", "config": {"event_type": "told"}}
+    demanding = world.workflow({"type": "log", "config": {"message": "Hello"}})
+    _start_on(world, demanding, "told", None)
+    with Session(world.engine) as session:
+        workflow = session.exec(select(Workflow).where(Workflow.id == demanding)).one()
+        workflow.context_required = {"required": ["legal_basis"], "defaults": {}}
+        session.commit()
+
+    run = await world.start(world.workflow(emit))
+
+    line = world.logs(run.id)[0]
+    assert (run.status, len(world.runs())) == (RunStatus.SUCCEEDED, 1)
+    assert (line.level, line.data["code"]) == ("error", "missing_context")
+    assert demanding in line.message
+    assert "`legal_basis`" in line.message
 
 
 async def test_an_interrupted_worker_emits_once(
