@@ -24,10 +24,12 @@ else:
     from app.core.config import load_settings
     from app.core.errors import ConfigurationError
     from app.core.logging import configure_logging
+    from app.core.memory import spare_startup_heap
 
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
+        spare_startup_heap()
     except ConfigurationError as error:
         sys.exit(error.detail)

@@ -86,7 +86,8 @@ def _require_schema(name: str, value: Any) -> None:
 async def _in_worker(attempt: Attempt, config: dict[str, Any]) -> Outcome:
     step, node = attempt.step, attempt.node
     model = complete(node.config, config, step.expressions, attempt.scope)
-    answer = await _call(attempt, _start(attempt, model))
+    doing = _start(attempt, model)
+    answer = _at_once(attempt, doing) if node.awaits_nothing else await _call(attempt, doing)
     return normalise(answer, step.ports, node.output, attempt.max_output_bytes)
 
 
@@ -126,15 +127,32 @@ async def _call(attempt: Attempt, doing: Coroutine[Any, Any, T]) -> T:
     if slow:
         message = f"The step took longer than {timeout:g} s and was interrupted."
         raise Refused(Failed("step_timed_out", message, timed_out=True))
-    if work.cancelled():
-        raise Refused(Failed("node_error", "The node cancelled itself."))
-    error = work.exception()
+    error = asyncio.CancelledError() if work.cancelled() else work.exception()
+    if error is not None:
+        raise Refused(_failed(error, attempt)) from None
+    return work.result()
+
+
+def _at_once(attempt: Attempt, doing: Coroutine[Any, Any, T]) -> T:
+    """Run what cannot be interrupted in any case to its end: a task and a time-out would cost more than most such nodes."""
+    try:
+        contextvars.copy_context().run(doing.send, None)
+    except StopIteration as done:
+        answer: T = done.value
+        return answer
+    except BaseException as error:  # noqa: BLE001 - what asyncio would have kept in the task
+        raise Refused(_failed(error, attempt)) from None
+    doing.close()
+    raise RuntimeError("a coroutine without `await` has waited for something")
+
+
+def _failed(error: BaseException, attempt: Attempt) -> Failed:
+    if isinstance(error, asyncio.CancelledError):
+        return Failed("node_error", "The node cancelled itself.")
     if isinstance(error, NodeBlockedLoop):
         message = "The node blocked the event loop: write `def run` (it gets a thread) or await what it waits for."
-        raise Refused(Failed("node_blocked_loop", message))
-    if error is not None:
-        raise Refused(failure(error, attempt.context))
-    return work.result()
+        return Failed("node_blocked_loop", message)
+    return failure(error, attempt.context)
 
 
 async def _start(attempt: Attempt, config: BaseModel) -> Any:

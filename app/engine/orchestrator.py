@@ -4,69 +4,26 @@ import asyncio
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
-import httpx
-
-from app.core.clock import Clock
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.engine.active_run import ActiveRun, EndedWait, NotKept
 from app.engine.artifacts.store import Artifact
-from app.engine.attempt.context import AttemptContext, Command, LogLine
-from app.engine.checkpoint import Brought, Checkpoint
-from app.engine.children.targets import Targets
-from app.engine.claims import Claims
-from app.engine.executor import Attempt, run_attempt
+from app.engine.attempts import Ended, carry_out, is_short
+from app.engine.checkpoint import Checkpoint
 from app.engine.inbox import Inbox
-from app.engine.isolation.pool import ChildPool
-from app.engine.journal import Journal, Verdict
-from app.engine.lease import Lease
-from app.engine.outputs import Outputs, oversized
+from app.engine.journal import Verdict
+from app.engine.outputs import oversized
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import Failed, Outcome, Suspended, settle
-from app.engine.registry import Catalogue
-from app.engine.slots import Slots
+from app.engine.planning.transitions import settle
+from app.engine.workshop import Workshop
 
 LEASE_POLL_SECONDS = 0.1
 GIVE_BACK_SECONDS = 3.0
 """How long a stopping process waits for a database that is away; its runs are then taken over as those of a dead one."""
 log = get_logger(__name__)
-
-
-class Ended(NamedTuple):
-    """What came of an attempt; `artifact` is where a large output lies."""
-
-    outcome: Outcome
-    lines: Sequence[LogLine] = ()
-    artifact: Artifact | None = None
-    input: Any = None
-    commands: Sequence[Command] = ()
-
-    @property
-    def brought(self) -> Brought:
-        """Return what goes with the outcome into the checkpoint."""
-        suspended = self.outcome if isinstance(self.outcome, Suspended) else None
-        return Brought(self.input, suspended, self.commands)
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What the orchestrator works with."""
-
-    catalogue: Catalogue
-    claims: Claims
-    journal: Journal
-    lease: Lease
-    slots: Slots
-    http: httpx.AsyncClient
-    children: ChildPool
-    outputs: Outputs
-    clock: Clock
-    max_output_bytes: int
-    targets: Targets
 
 
 class Orchestrator:
@@ -192,10 +149,10 @@ class Orchestrator:
         try:
             while True:
                 await self._until_lease_is_valid()
-                for state in run.started:
-                    tasks[asyncio.create_task(self._attempt(run, state))] = state
-                done = await self._next(run, tasks)
-                ended = [(tasks.pop(task), task.result()) for task in done]
+                ended = await self._start(run, tasks)
+                if not ended:
+                    done = await self._next(run, tasks)
+                    ended = [(tasks.pop(task), task.result()) for task in done]
                 checkpoint = await self._settle(run, ended)
                 verdict = await self._shop.journal.write(checkpoint)
                 if verdict is Verdict.LOST:
@@ -206,6 +163,20 @@ class Orchestrator:
                     run.pause()
         finally:
             await _cancel(tasks)
+
+    async def _start(
+        self, run: ActiveRun, tasks: dict[asyncio.Task[Ended], StepState]
+    ) -> list[tuple[StepState, Ended]]:
+        """Begin the attempts that are to start; returns those that were over at once."""
+        ended: list[tuple[StepState, Ended]] = []
+        for state in run.started:
+            if not is_short(self._shop, run, state):
+                tasks[asyncio.create_task(carry_out(self._shop, run, state))] = state
+                continue
+            if ended:
+                await asyncio.sleep(0)  # other runs have their turn in between
+            ended.append((state, await carry_out(self._shop, run, state)))
+        return ended
 
     async def _next(
         self, run: ActiveRun, tasks: Mapping[asyncio.Task[Ended], StepState]
@@ -224,7 +195,7 @@ class Orchestrator:
 
     async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
         now = self._shop.clock.now()
-        ended = [(state, _limited(run, came)) for state, came in ended]
+        ended = [(state, came.within_limit(run)) for state, came in ended]
         settled = [
             settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
             for state, came in ended
@@ -253,45 +224,10 @@ class Orchestrator:
         except NotKept as fault:
             return run.not_kept(checkpoint, fault, self._shop.clock.now())
 
-    async def _attempt(self, run: ActiveRun, state: StepState) -> Ended:
-        step = run.board.step(state.path)
-        node = self._shop.catalogue.get(step.type)
-        if node is None:
-            message = f"This worker has no node type {step.type!r}."
-            return Ended(Failed("unknown_node_type", message, again=False))
-        context = AttemptContext(
-            run_id=run.id,
-            step_path=state.path,
-            attempt=state.attempt,
-            http=self._shop.http,
-            clock=self._shop.clock,
-            upstream=run.board.upstream(state.path),
-            timeout_seconds=step.given_timeout_seconds,
-            find_target=partial(self._shop.targets.find, run.facts),
-            ports_in_use=run.board.ports_in_use(state.path),
-        )
-        attempt = Attempt(
-            step=step,
-            node=node,
-            scope=run.board.scope(state.path),
-            context=context,
-            children=self._shop.children,
-            deadline=run.board.deadline,
-            max_output_bytes=self._shop.max_output_bytes,
-        )
-        outcome, artifact = await self._shop.outputs.keep(await run_attempt(attempt))
-        outcome, commands = await self._shop.outputs.keep_evidence(outcome, context.commands)
-        return Ended(outcome, context.lines, artifact, context.input, commands)
-
     async def _until_lease_is_valid(self) -> None:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
         while not self._shop.lease.valid():  # noqa: ASYNC110 - it is another thread that renews it
             await asyncio.sleep(LEASE_POLL_SECONDS)
-
-
-def _limited(run: ActiveRun, came: Ended) -> Ended:
-    outcome = run.within_limit(came.outcome)
-    return came if outcome is came.outcome else Ended(outcome, came.lines, input=came.input)
 
 
 async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:

@@ -3,6 +3,7 @@
 A file that does not load is quarantined: it is named with its error, and everything else runs.
 """
 
+import dis
 import hashlib
 import importlib.util
 import inspect
@@ -27,6 +28,8 @@ from app.engine.sdk import LoopNode, Node, node_models
 BUILT_IN = Path(__file__).parent / "nodes"
 ENTRY_POINTS = "automateos.nodes"
 MAX_ERROR_CHARACTERS = 500
+SUSPENDING = "YIELD_VALUE"
+"""The instruction that every `await`, `async for` and `async with` comes down to."""
 PLAIN_VALUES: tuple[Any, ...] = (
     1,
     0.5,
@@ -58,6 +61,8 @@ class NodeType:
     config: type[BaseModel]
     output: TypeAdapter[Any]
     info: NodeInfo
+    awaits_nothing: bool = False
+    """Its `run` is an `async def` that never awaits: once begun, it ends before anything else happens."""
 
 
 class Catalogue:
@@ -122,7 +127,11 @@ class Catalogue:
         config, output = node_models(node_class)
         adapter = TypeAdapter(output)
         self._types[node.type] = NodeType(
-            node, config, adapter, _describe(node, config, adapter, source)
+            node,
+            config,
+            adapter,
+            _describe(node, config, adapter, source),
+            awaits_nothing(node_class.run),
         )
 
     def load(self, source: str, modules: Iterator[ModuleType]) -> None:
@@ -178,6 +187,13 @@ def import_file(name: str, path: Path) -> Iterator[ModuleType]:
             del sys.modules[name]
             raise
     yield loaded
+
+
+def awaits_nothing(run: object) -> bool:
+    """Tell whether a function is an `async def` in which nothing can wait: no await, `async for` or `async with`."""
+    if not inspect.isfunction(run) or not inspect.iscoroutinefunction(run):
+        return False
+    return not any(step.opname == SUSPENDING for step in dis.get_instructions(run))
 
 
 def _node_classes(module: ModuleType) -> Iterator[type[AnyNode]]:

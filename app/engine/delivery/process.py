@@ -16,6 +16,7 @@ from app.core.clock import SyncedClock
 from app.core.config import Settings
 from app.core.errors import ConfigurationError, Unavailable
 from app.core.logging import get_logger
+from app.core.memory import spare_startup_heap
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
 from app.engine.children.ending import ChildEndings
@@ -44,11 +45,12 @@ from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
-from app.engine.orchestrator import Orchestrator, Workshop
+from app.engine.orchestrator import Orchestrator
 from app.engine.outputs import Outputs
 from app.engine.registry import load_catalogue
 from app.engine.slots import Slots
 from app.engine.watchdog import LoopWatchdog
+from app.engine.workshop import Workshop
 
 SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter while others want it: the default of 5 ms would be felt in every commit."""
@@ -112,6 +114,7 @@ class WorkerProcess:
     async def run(self) -> None:
         """Work until TERM or INT, then give everything back in order."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        spare_startup_heap()
         stop = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, stop.set)

@@ -1,0 +1,17 @@
+"""The garbage collector's settings for processes that serve for a long time."""
+
+import gc
+
+YOUNG_OBJECTS = 10_000
+"""How many new containers call for a collection; Python's own 700 would look through them thousands of times a second."""
+
+
+def spare_startup_heap() -> None:
+    """Exempt everything that lives now from garbage collection; call it once, when the process is about to serve.
+
+    Modules, models and routes live as long as the process. Looking through them again and again took a tenth of the time
+    under load (measured with py-spy, which shows collections at innocent lines that allocate).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
