@@ -20,7 +20,9 @@ _FOR_UPDATE = "FOR UPDATE"
 class Statement:
     """One statement: its text, the columns of its rows (name → SQL type), its other parameters, what it returns.
 
-    In the text, `{rows}` stands for the rows (named `v`), `{skip_locked}` for the clause that lets workers pass
+    In the text, `{rows}` stands for the rows (named `v`), `{among_ids}` for "is the `id` of one of them": Postgres then
+    looks each one up in an index, where it would read a whole table whose statistics are not there yet or tell nothing
+    of this moment. `{skip_locked}` stands for the clause that lets workers pass
     each other's rows, `{for_update}` for the one that holds them until the commit (SQLite has one writer at a time and
     needs neither).
     """
@@ -51,8 +53,10 @@ class Statement:
     @cached_property
     def _postgres(self) -> TextualSelect | TextClause:
         columns = ", ".join(f"{name} {kind}" for name, kind in self._rows.items())
+        rows = f"json_to_recordset(CAST(:rows AS json)) AS v({columns})"
+        among_ids = f"= ANY(ARRAY(SELECT id FROM {rows}))"  # noqa: S608 - names from our own code
         return self._build(
-            f"json_to_recordset(CAST(:rows AS json)) AS v({columns})", _SKIP_LOCKED, _FOR_UPDATE
+            rows=rows, among_ids=among_ids, skip_locked=_SKIP_LOCKED, for_update=_FOR_UPDATE
         )
 
     @cached_property
@@ -61,10 +65,12 @@ class Statement:
             f"value {'->' if kind == 'json' else '->>'} '$.{name}' AS {name}"
             for name, kind in self._rows.items()
         )
-        return self._build(f"(SELECT {columns} FROM json_each(:rows)) AS v", "", "")  # noqa: S608 - names from our own code
+        rows = f"(SELECT {columns} FROM json_each(:rows)) AS v"  # noqa: S608 - names from our own code
+        among_ids = f"IN (SELECT id FROM {rows})"  # noqa: S608
+        return self._build(rows=rows, among_ids=among_ids, skip_locked="", for_update="")
 
-    def _build(self, rows: str, skip_locked: str, for_update: str) -> TextualSelect | TextClause:
-        clause = text(self._sql.format(rows=rows, skip_locked=skip_locked, for_update=for_update))
+    def _build(self, **parts: str) -> TextualSelect | TextClause:
+        clause = text(self._sql.format(**parts))
         clause = clause.bindparams(
             *(bindparam(name, type_=kind) for name, kind in self._takes.items())
         )

@@ -9,7 +9,7 @@ from app.db.statement import Statement
 
 # Keep an answer, unless the run has one.
 KEEP = Statement(
-    "UPDATE runs SET response = v.response FROM {rows} WHERE runs.id = v.id AND runs.response IS NULL",
+    "UPDATE runs SET response = v.response FROM {rows} WHERE runs.id = v.id AND runs.id {among_ids} AND runs.response IS NULL",
     rows={"id": "uuid", "response": "json"},
 )
 

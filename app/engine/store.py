@@ -87,7 +87,7 @@ CLAIM = Statement(
     """
     UPDATE runs SET status = 'running', worker_id = :worker_id, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
                     signalled = false, started_at = COALESCE(started_at, :now)
-    WHERE id IN (SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) AND worker_id IS NULL AND status = 'queued'
+    WHERE id IN (SELECT id FROM runs WHERE id {among_ids} AND worker_id IS NULL AND status = 'queued'
                  {skip_locked})
       AND EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker_id AND workers.lease_expires_at > :now)
     RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_by, started_at
@@ -101,7 +101,7 @@ LOAD_STEPS = Statement(
     """
     SELECT s.run_id, s.path, s.type, s.status, s.attempt, s.seq, s.port, s.output, s.error, s.retry_at, s.started_at,
            s.finished_at, s.output_artifact, s.output_bytes, s.wait, s.superseded
-    FROM steps s JOIN {rows} ON s.run_id = v.id
+    FROM steps s WHERE s.run_id {among_ids}
     """,
     rows={"id": "uuid"},
     returns=STEP_COLUMNS,
@@ -120,7 +120,7 @@ LOAD_VERSIONS = Statement(
 FENCE = Statement(
     """
     SELECT r.id, r.status FROM runs r WHERE r.worker_id = :worker_id AND r.status IN ('running', 'paused')
-      AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) ORDER BY r.id {for_update}
+      AND r.id {among_ids} AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) ORDER BY r.id {for_update}
     """,
     rows={"id": "uuid", "epoch": "integer"},
     takes={"worker_id": Id()},
@@ -199,7 +199,7 @@ LEAVE = Statement(
                     hooks = CASE WHEN v.status IN ('succeeded', 'failed', 'timed_out') THEN
                               (SELECT CASE v.status WHEN 'succeeded' THEN w.on_success ELSE w.on_failure END
                                FROM workflows w WHERE w.id = runs.workflow_id) END
-    FROM {rows} WHERE runs.id = v.id
+    FROM {rows} WHERE runs.id = v.id AND runs.id {among_ids}
     """,
     rows={
         "id": "uuid",

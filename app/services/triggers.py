@@ -38,7 +38,7 @@ LOAD_TARGETS = Statement(
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
            w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
            versions.version
-    FROM {rows} JOIN workflows w ON w.id = v.id AND w.deleted_at IS NULL
+    FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
     """,

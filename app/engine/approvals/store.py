@@ -78,7 +78,7 @@ LOAD = Statement(
 LOAD_DECISIONS = Statement(
     """
     SELECT approval_id, "by", decision, at, comment, form, via FROM approval_decisions
-    WHERE approval_id IN (SELECT id FROM {rows}) ORDER BY at, "by"
+    WHERE approval_id {among_ids} ORDER BY at, "by"
     """,
     rows={"id": "uuid"},
     returns={
@@ -151,7 +151,7 @@ LOCK_DUE_RUNS = Statement(
     returns={"id": Id()},
 )
 LOAD_DUE = Statement(
-    f"SELECT {', '.join(COLUMNS)} FROM approvals WHERE run_id IN (SELECT id FROM {{rows}}) "  # noqa: S608 - names from our own code
+    f"SELECT {', '.join(COLUMNS)} FROM approvals WHERE run_id {{among_ids}} "  # noqa: S608 - names from our own code
     "AND status = 'pending' AND due_at <= :now",
     rows={"id": "uuid"},
     takes={"now": UtcDateTime()},

@@ -25,7 +25,7 @@ _ENDED_COLUMNS = {
 }
 # Waits for these runs, which are over.
 FIND_ENDED_OF = Statement(
-    f"{_ENDED} AND w.child_run_id IN (SELECT id FROM {{rows}})",  # noqa: S608 - a constant of ours
+    f"{_ENDED} AND w.child_run_id {{among_ids}}",
     rows={"id": "uuid"},
     returns=_ENDED_COLUMNS,
 )

@@ -11,7 +11,7 @@ CANCEL = Statement(
     """
     UPDATE runs SET status = 'cancelled', worker_id = NULL, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
                     signalled = false, finished_at = :now, control = :control
-    WHERE id IN (SELECT id FROM {rows}) AND status IN ('queued', 'running', 'waiting', 'paused')
+    WHERE id {among_ids} AND status IN ('queued', 'running', 'waiting', 'paused')
     RETURNING id
     """,
     rows={"id": "uuid"},
@@ -23,7 +23,7 @@ CANCEL_STEPS = Statement(
     """
     UPDATE steps SET status = 'cancelled', finished_at = :now,
                      changed = (SELECT runs.epoch FROM runs WHERE runs.id = steps.run_id) * :commits
-    WHERE run_id IN (SELECT id FROM {rows}) AND status IN ('running', 'waiting')
+    WHERE run_id {among_ids} AND status IN ('running', 'waiting')
     """,
     rows={"id": "uuid"},
     takes={"now": UtcDateTime(), "commits": BigInteger()},
@@ -32,7 +32,7 @@ CANCEL_STEPS = Statement(
 FIND_CHILDREN = Statement(
     """
     SELECT child_run_id AS id FROM waits
-    WHERE kind = 'run' AND child_run_id IS NOT NULL AND run_id IN (SELECT id FROM {rows})
+    WHERE kind = 'run' AND child_run_id IS NOT NULL AND run_id {among_ids}
     """,
     rows={"id": "uuid"},
     returns={"id": Id()},
@@ -41,7 +41,7 @@ FIND_CHILDREN = Statement(
 PAUSE = Statement(
     """
     UPDATE runs SET status = 'paused', wake_at = NULL, control = :control
-    WHERE id IN (SELECT id FROM {rows}) AND status IN ('queued', 'running', 'waiting')
+    WHERE id {among_ids} AND status IN ('queued', 'running', 'waiting')
     RETURNING id
     """,
     rows={"id": "uuid"},
@@ -54,7 +54,7 @@ RESUME = Statement(
     UPDATE runs SET status = CASE WHEN worker_id IS NULL THEN 'queued' ELSE 'running' END,
                     wake_at = CASE WHEN worker_id IS NULL THEN :again END,
                     signalled = (worker_id IS NOT NULL), waiting_for = NULL, control = :control
-    WHERE id IN (SELECT id FROM {rows}) AND status = 'paused'
+    WHERE id {among_ids} AND status = 'paused'
     RETURNING id, status
     """,
     rows={"id": "uuid"},
@@ -64,7 +64,7 @@ RESUME = Statement(
 # Hold runs that are to be retried or replayed, and what is needed to judge it.
 HOLD = Statement(
     """
-    SELECT id, status, epoch, version_id, started_at FROM runs WHERE id IN (SELECT id FROM {rows}) ORDER BY id {for_update}
+    SELECT id, status, epoch, version_id, started_at FROM runs WHERE id {among_ids} ORDER BY id {for_update}
     """,
     rows={"id": "uuid"},
     returns={
@@ -79,7 +79,7 @@ HOLD = Statement(
 LOAD_OUTLINE = Statement(
     """
     SELECT s.run_id, s.path, s.type, s.status, s.attempt, s.seq, s.retry_at, s.started_at
-    FROM steps s JOIN {rows} ON s.run_id = v.id WHERE NOT s.superseded
+    FROM steps s WHERE s.run_id {among_ids} AND NOT s.superseded
     """,
     rows={"id": "uuid"},
     returns={
@@ -98,7 +98,7 @@ RETRY = Statement(
     """
     UPDATE runs SET status = 'queued', epoch = epoch + 1, wake_at = :again, finished_at = NULL, error = NULL, output = NULL,
                     output_artifact = NULL, output_bytes = NULL, control = :control
-    WHERE id IN (SELECT id FROM {rows}) AND status = 'failed'
+    WHERE id {among_ids} AND status = 'failed'
     """,
     rows={"id": "uuid"},
     takes={"again": UtcDateTime(), "control": Json},

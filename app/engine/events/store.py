@@ -150,7 +150,7 @@ PAGE_ANY = Statement(
 LOCK = Statement(
     """
     SELECT id, expires_at IS NULL AS fresh FROM events
-    WHERE id IN (SELECT id FROM {rows}) AND consumed_at IS NULL ORDER BY id {for_update}
+    WHERE id {among_ids} AND consumed_at IS NULL ORDER BY id {for_update}
     """,
     rows={"id": "uuid"},
     returns={"id": Id(), "fresh": Boolean()},
@@ -180,7 +180,7 @@ SETTLE = Statement(
 )
 # How many waits events have ended that somebody else has looked at.
 COUNT_WOKEN = Statement(
-    "SELECT id, woken FROM events WHERE id IN (SELECT id FROM {rows})",
+    "SELECT id, woken FROM events WHERE id {among_ids}",
     rows={"id": "uuid"},
     returns={"id": Id(), "woken": Integer()},
 )

@@ -41,9 +41,7 @@ TAKE_HOOKED = Statement(
     returns=_ENDED_COLUMNS,
 )
 # Their hooks are called: in the transaction that makes the runs and the calls.
-CLEAR_HOOKS = Statement(
-    "UPDATE runs SET hooks = NULL WHERE id IN (SELECT id FROM {rows})", rows={"id": "uuid"}
-)
+CLEAR_HOOKS = Statement("UPDATE runs SET hooks = NULL WHERE id {among_ids}", rows={"id": "uuid"})
 # Calls to be made, and hooks that could not be started. A run that was retried and has ended again calls again.
 PUT_CALLS = Statement(
     """
@@ -66,7 +64,7 @@ TAKE_CALLS = Statement(
     returns={"run_id": Id(), "url": String(), "tries": Integer()},
 )
 LOAD_ENDED = Statement(
-    f"{_ENDED} WHERE r.finished_at IS NOT NULL AND r.id IN (SELECT id FROM {{rows}})",  # noqa: S608 - a constant of ours
+    f"{_ENDED} WHERE r.finished_at IS NOT NULL AND r.id {{among_ids}}",
     rows={"id": "uuid"},
     returns=_ENDED_COLUMNS,
 )

@@ -54,7 +54,7 @@ CLOSE = Statement(
 )
 # Forget every wait of runs that are over.
 CLOSE_ALL = Statement(
-    "DELETE FROM waits WHERE run_id IN (SELECT id FROM {rows}) RETURNING run_id, path, attempt, kind",
+    "DELETE FROM waits WHERE run_id {among_ids} RETURNING run_id, path, attempt, kind",
     rows={"id": "uuid"},
     returns=CLOSED,
 )
@@ -62,14 +62,14 @@ CLOSE_ALL = Statement(
 LOAD_ENDED = Statement(
     """
     SELECT run_id, path, attempt, resolution FROM waits
-    WHERE resolution IS NOT NULL AND run_id IN (SELECT id FROM {rows})
+    WHERE resolution IS NOT NULL AND run_id {among_ids}
     """,
     rows={"id": "uuid"},
     returns={"run_id": Id(), "path": String(), "attempt": Integer(), "resolution": Json},
 )
 # Hold runs until the commit, in the order of their ids.
 LOCK_RUNS = Statement(
-    "SELECT id FROM runs WHERE id IN (SELECT id FROM {rows}) ORDER BY id {for_update}",
+    "SELECT id FROM runs WHERE id {among_ids} ORDER BY id {for_update}",
     rows={"id": "uuid"},
     returns={"id": Id()},
 )
@@ -98,7 +98,7 @@ LOCK_DUE_RUNS = Statement(
 RESOLVE_DUE = Statement(
     """
     UPDATE waits SET resolution = on_due
-    WHERE run_id IN (SELECT id FROM {rows}) AND resolution IS NULL AND NOT fresh AND due_at <= :now RETURNING run_id
+    WHERE run_id {among_ids} AND resolution IS NULL AND NOT fresh AND due_at <= :now RETURNING run_id
     """,
     rows={"id": "uuid"},
     takes={"now": UtcDateTime()},
@@ -112,7 +112,7 @@ WAKE = Statement(
                     waiting_for = CASE status WHEN 'waiting' THEN NULL ELSE waiting_for END,
                     wake_at = CASE status WHEN 'waiting' THEN :again ELSE wake_at END,
                     signalled = (worker_id IS NOT NULL)
-    WHERE id IN (SELECT id FROM {rows}) AND status IN ('waiting', 'running', 'queued')
+    WHERE id {among_ids} AND status IN ('waiting', 'running', 'queued')
     RETURNING id, status
     """,
     rows={"id": "uuid"},
