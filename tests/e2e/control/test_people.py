@@ -118,15 +118,29 @@ def test_when_nobody_decides_in_time_further_people_are_asked(
 ) -> None:
     run_id, approval_id = asked(
         ada, sink, OUTSIDER,
-        timeout_seconds=1, timeout_action="escalate", escalate_to=[bob.email],
+        timeout_seconds=3600, timeout_action="escalate", escalate_to=[bob.email],
     )  # fmt: skip
     address = f"/approvals/{approval_id}"
+    too_early = bob.post(f"{address}/approve")
 
+    platform.database.rows(
+        "UPDATE approvals SET due_at = now() - interval '1 second' WHERE id = :id", id=approval_id
+    )
     platform.until(lambda: ada.get(address)["escalated_at"] is not None)
-    platform.until(lambda: ada.get(address)["status"] == "expired")
-    late = bob.post(f"{address}/approve")
-    run = ada.ended(run_id)
+    answer = bob.post(f"{address}/approve")
 
-    assert late.status_code == 409
+    assert too_early.status_code == 404
+    assert answer.status_code == 200, answer.text
+    assert ada.ended(run_id)["status"] == "succeeded"
+    assert sink.effects == {f"{run_id}:ship": 1}
+
+
+def test_a_decision_that_comes_too_late_is_refused(ada: Desk, bob: Desk, sink: Sink) -> None:
+    run_id, approval_id = asked(ada, sink, bob.email, timeout_seconds=1, timeout_action="fail")
+
+    run = ada.ended(run_id)
+    late = bob.post(f"/approvals/{approval_id}/approve")
+
+    assert (late.status_code, ada.get(f"/approvals/{approval_id}")["status"]) == (409, "expired")
     assert (run["status"], run["error"]["code"]) == ("failed", "approval_timed_out")
     assert not sink.effects
