@@ -70,7 +70,10 @@ def test_cancelling_hangs_up_on_the_call_in_flight(
 
     run = ada.run(run_id)
     assert answer.status_code == 200
-    assert (run["status"], [step["status"] for step in run["steps"]]) == ("cancelled", ["cancelled"])
+    assert (run["status"], [step["status"] for step in run["steps"]]) == (
+        "cancelled",
+        ["cancelled"],
+    )
     assert run["finished_at"] is not None
     assert sink.effects == {f"{run_id}:call": 1}
 

@@ -21,7 +21,9 @@ def child_step(workflow: dict[str, Any], **config: Any) -> dict[str, Any]:
 def test_a_parent_waits_for_its_child_and_takes_over_what_it_has_brought(
     platform: Platform, ada: Desk, sink: Sink
 ) -> None:
-    double = ada.save({"id": "double", "type": "transform", "config": {"value": "${{ input.n * 2 }}"}})
+    double = ada.save(
+        {"id": "double", "type": "transform", "config": {"value": "${{ input.n * 2 }}"}}
+    )
     parent = ada.save(child_step(double), platform.call_step("after"))
 
     run = ada.ended(ada.start(parent, {"n": 21}))

@@ -1,5 +1,6 @@
 """People decide over HTTP while real workers drive the runs."""
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -58,7 +59,7 @@ def test_a_second_person_decides_and_the_run_goes_on(
 
 
 def test_who_started_the_run_does_not_approve_it_unless_that_is_allowed(
-    ada: Desk, bob: Desk, sink: Sink
+    ada: Desk, sink: Sink
 ) -> None:
     refusing, allowing = asked(ada, sink, ada.email), asked(ada, sink, ada.email, allow_self=True)
 
@@ -82,7 +83,7 @@ def test_a_link_shows_what_is_asked_and_decides_once(ada: Desk, sink: Sink) -> N
 
     shown = [httpx.get(url).json() for _ in range(2)]
     undecided = ada.status(run_id)
-    answers = at_once([lambda: httpx.post(url, json={"decision": "approve"})] * 10)
+    answers = at_once([partial(httpx.post, url, json={"decision": "approve"})] * 10)
     again = httpx.post(url, json={"decision": "reject"})
     unknown = httpx.post(f"{url[:-8]}AAAAAAAA", json={"decision": "approve"})
 
@@ -101,9 +102,7 @@ def test_of_twenty_decisions_at_once_one_counts(ada: Desk, bob: Desk, sink: Sink
     run_id, approval_id = asked(ada, sink, bob.email, on_reject="port")
     wishes = ["approve", "reject"] * 10
 
-    answers = at_once(
-        [lambda wish=wish: bob.post(f"/approvals/{approval_id}/{wish}") for wish in wishes]
-    )
+    answers = at_once([partial(bob.post, f"/approvals/{approval_id}/{wish}") for wish in wishes])
 
     run = ada.ended(run_id)
     winners = [answer.json()["status"] for answer in answers if answer.status_code == 200]

@@ -163,6 +163,11 @@ class Platform:
         rows = self.database.rows("SELECT status, count(*) AS n FROM runs GROUP BY status")
         return {row["status"]: row["n"] for row in rows}
 
+    def kill_worker(self, pid: int) -> None:
+        """Kill one of the workers."""
+        (worker,) = [worker for worker in self._workers if worker.pid == pid]
+        worker.kill()
+
     def kill_workers(self) -> None:
         """Kill all workers and see to it that nothing of them is left."""
         for worker in self._workers:
