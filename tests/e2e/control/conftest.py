@@ -87,10 +87,10 @@ def platform(site: Platform, people: dict[str, Desk], sink: Sink) -> Iterator[Pl
     yield site
     try:
         check_runs(site)
-    finally:
-        if site.database.rows(OPEN_RUNS):  # a test that failed left them
-            site.kill_workers()
-            site.database.rows("TRUNCATE runs, steps, run_logs, waits, workers")
+    except AssertionError:  # the next test begins without it
+        site.kill_workers()
+        site.database.rows("TRUNCATE runs, steps, run_logs, waits, workers")
+        raise
 
 
 def check_runs(site: Platform) -> None:
