@@ -267,7 +267,7 @@ class Orchestrator:
             clock=self._shop.clock,
             upstream=run.board.upstream(state.path),
             timeout_seconds=step.given_timeout_seconds,
-            find_target=partial(self._shop.targets.find, run.facts),
+            find_target=partial(self._shop.targets.find, run.id, run.facts),
             ports_in_use=run.board.ports_in_use(state.path),
         )
         attempt = Attempt(

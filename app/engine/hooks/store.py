@@ -9,7 +9,7 @@ from app.db.types import Id, Json, Status, UtcDateTime
 _ENDED = """
     SELECT r.id, r.owner_id, r.workflow_id, w.name AS workflow_name, r.version, r.trigger_kind, r.status, r.output,
            r.output_artifact, r.output_bytes, r.error, r.created_at, r.started_at, r.finished_at, r.depth, r.epoch,
-           r.hooks
+           r.context, r.started_by, r.hooks
     FROM runs r JOIN workflows w ON w.id = r.workflow_id
 """
 _ENDED_COLUMNS = {
@@ -29,6 +29,8 @@ _ENDED_COLUMNS = {
     "finished_at": UtcDateTime(),
     "depth": Integer(),
     "epoch": Integer(),
+    "context": Json,
+    "started_by": String(),
     "hooks": Json,
 }
 # Runs that are over and whose hooks are not called yet, each for one worker.

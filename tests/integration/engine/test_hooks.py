@@ -17,6 +17,8 @@ from app.engine.duties.hook_calls import HookCalls
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.hooks.calling import MAX_TRIES, PAUSES_SECONDS, Call, call_all
+from app.models import Run
+from app.services.triggers import TriggerRequest
 from tests.integration.engine.families import (
     A_DAY,
     BAD,
@@ -27,7 +29,7 @@ from tests.integration.engine.families import (
     children,
     transform,
 )
-from tests.integration.engine.world import World
+from tests.integration.engine.world import World, owner_claims
 
 GOOD = transform("fine")
 REPORT = transform("${{ input }}")
@@ -291,3 +293,40 @@ class TestAUrl:
 
         assert target.asked[0][0] == f"{run.id}:on_success"
         assert len(target.asked) == 1
+
+
+@pytest.mark.usefixtures("worker")
+class TestAHookRun:
+    async def _started(self, world: World, hook: str) -> Run:
+        """Start a run by hand, on some grounds, whose success calls the hook; returns it when it has ended."""
+        workflow = world.workflow(GOOD)
+        change(world, workflow, on_success=[{"workflow": hook}])
+        request = TriggerRequest(
+            workflow,
+            TriggerKind.MANUAL,
+            owner_claims(world),
+            None,
+            {},
+            context={"data_scope": "Orders"},
+        )
+        return await world.ended((await world.desk.submit(request)).run_id)
+
+    async def test_is_by_whoever_started_the_run_and_on_its_grounds(self, world: World) -> None:
+        hook = world.workflow(REPORT)
+        change(world, hook, context_required={"required": ["data_scope"]})
+
+        made = await _hook_run(world, (await self._started(world, hook)).id)
+
+        assert made.started_by == "owner@example.com"
+        assert made.context == {"data_scope": "Orders"}
+
+    async def test_is_not_made_without_the_grounds_that_it_requires(self, world: World) -> None:
+        hook = world.workflow(REPORT)
+        change(world, hook, context_required={"required": ["legal_basis"]})
+
+        run = await self._started(world, hook)
+        await world.until(lambda: bool(calls(world)))
+
+        (told,) = calls(world)
+        assert "requires `legal_basis`" in (told.last_error or "")
+        assert children(world, run.id) == []
