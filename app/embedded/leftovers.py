@@ -25,6 +25,8 @@ def end_leftover(pid_file: Path, folder: Path, ending: Ending) -> None:
     for number, patience in ending:
         os.kill(pid, number)
         if wait_until(lambda: not works_in(pid, folder), patience):
+            # One that was killed has not removed it, and its id may be taken still: nobody has asked for its end.
+            pid_file.unlink(missing_ok=True)
             return
 
 

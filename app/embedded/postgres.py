@@ -111,6 +111,8 @@ class EmbeddedPostgres(EmbeddedServer):
             **self.options,
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        # What a killed server has left. Whether one lives is told by the pid file, which was looked at already.
+        (self.socket_folder / f"{self.socket_name}.lock").unlink(missing_ok=True)
         self.spawn_server([str(self.programs / "postgres"), "-D", str(self.data), *words])
 
     def is_ready(self) -> bool:

@@ -56,7 +56,7 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         clock=shop.clock,
         upstream=run.board.upstream(state.path),
         timeout_seconds=step.given_timeout_seconds,
-        find_target=partial(shop.targets.find, run.facts),
+        find_target=partial(shop.targets.find, run.id, run.facts),
         ports_in_use=run.board.ports_in_use(state.path),
     )
     attempt = Attempt(

@@ -31,7 +31,7 @@ class Hook(Input):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if self.workflow is None and self.url is None:
-            raise ValueError("give a `workflow`, a `url`, or both")
+            raise ValueError("Give a `workflow`, a `url`, or both.")
         return self
 
 

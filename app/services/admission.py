@@ -15,6 +15,7 @@ from app.core.statuses import TriggerKind, WebhookAuth
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
+from app.engine.language.expressions.faults import UnknownPath
 
 MAX_KEY_CHARACTERS = 200
 EXACT_INTEGERS = 2.0**53
@@ -149,6 +150,8 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         value = compile_expression(dedupe_key).evaluate(
             {"input": request.input, "headers": request.headers}, MAX_KEY_STEPS
         )
+    except UnknownPath:
+        return None
     except ExpressionFault as fault:
         detail = f"The workflow's dedupe.key does not fit this input: {fault.detail}"
         raise InvalidInput(detail, [Problem("", fault.code, detail)]) from None

@@ -1,9 +1,9 @@
 """What a user may do to their runs: pause, resume, cancel, retry and replay them, one or many."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
@@ -16,6 +16,7 @@ from app.engine.controls.refusals import RunNotCancellable, RunNotPausable, RunN
 from app.engine.controls.replaying import replay_run
 from app.engine.controls.resuming import resume_runs
 from app.engine.controls.retrying import retry_runs
+from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import Accepted, NewRun
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
@@ -128,7 +129,7 @@ class Controls:
         Raises:
             NotFound: the run or its workflow is absent, or another owner's.
             WorkflowDisabled: its workflow is switched off.
-            InvalidInput: the key, the step or the run's input does not fit.
+            InvalidInput: the key, the step, the run's input or its context does not fit.
             RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
         """
         run = require_run(self.session, self.owner, run_id)
@@ -144,6 +145,8 @@ class Controls:
             trigger=TriggerKind.REPLAY,
             input=run.input,
             idempotency_key=_key(run_id, key),
+            context=_context(run, workflow),
+            started_by=self.owner.email,
         )
         if form.version == "latest":
             new = self._with_latest(new, workflow, plans)
@@ -208,6 +211,24 @@ class Controls:
 def _receipt(run_ids: Sequence[str], changed: Collection[str], *, more: bool) -> BulkReceipt:
     done = [run_id for run_id in run_ids if run_id in changed]
     return BulkReceipt(matched=len(run_ids), changed=len(done), run_ids=done, more=more)
+
+
+def _context(run: Run, workflow: Workflow) -> Mapping[str, Any] | None:
+    """Return the context of a replay: the run's own, held against what the workflow requires today."""
+    context = merged_context(workflow.context_required, run.context)
+    missing = missing_fields(workflow.context_required, context)
+    if missing:
+        how = "set the workflow's `context.defaults`, or start it anew with a `context`."
+        raise InvalidInput(
+            "The run's context lacks what the workflow requires.",
+            [
+                Problem(
+                    f"/context/{name}", "missing_context", f"The workflow requires `{name}`: {how}"
+                )
+                for name in missing
+            ],
+        )
+    return context
 
 
 def _key(run_id: str, key: str | None) -> str | None:

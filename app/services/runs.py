@@ -125,7 +125,7 @@ class Runs:
         return RunForm(
             **summary_of(run).model_dump(),
             context=run.context,
-            **relations_of(self.session, run),
+            **relations_of(self.session, run, self.owner.id),
             input=run.input,
             output=output,
             control=run.control,

@@ -50,11 +50,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A version of a workflow of which a run may be started."""
+    """A version of a workflow of which a run may be started, on these grounds."""
 
     workflow_id: str
     version_id: str
     version: int
+    context: Mapping[str, Any] | None = None
 
 
 FindTarget = Callable[[str, int | None, Any], Awaitable[Target]]

@@ -18,6 +18,7 @@ def child_run(parent_id: str, path: str, facts: RunFacts, order: Mapping[str, An
         trigger=TriggerKind.RUN,
         input=order["input"],
         idempotency_key=f"run:{order['id']}",
+        context=order["context"],
         id=order["id"],
         depth=facts.depth + 1,
         parent_run_id=parent_id,

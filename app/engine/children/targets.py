@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
@@ -13,6 +13,7 @@ from app.db.statement import Statement
 from app.db.types import Id, Json
 from app.engine.attempt.context import Target
 from app.engine.checkpoint import RunFacts
+from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.language.input_schema import input_problems
 from app.engine.sdk import Fail
 
@@ -24,7 +25,7 @@ DATABASE_PAUSE_SECONDS = 0.5
 # are one too many.
 FIND_TARGETS = Statement(
     """
-    SELECT w.id, w.enabled, w.version AS newest, versions.id AS version_id, versions.version, versions.definition
+    SELECT w.id, w.enabled, w.context_required, w.version AS newest, versions.id AS version_id, versions.version, versions.definition
     FROM workflows w LEFT JOIN workflow_versions versions
          ON versions.workflow_id = w.id AND versions.version = COALESCE(:version, w.version)
     WHERE w.owner_id = :owner_id AND w.deleted_at IS NULL AND (w.id = :id OR w.name = :name)
@@ -34,20 +35,25 @@ FIND_TARGETS = Statement(
     returns={
         "id": Id(),
         "enabled": Boolean(),
+        "context_required": Json,
         "newest": Integer(),
         "version_id": Id(),
         "version": Integer(),
         "definition": Json,
     },
 )
+LOAD_CONTEXT = Statement(
+    "SELECT context FROM runs WHERE id = :id", takes={"id": Id()}, returns={"context": Json}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A workflow that may be run, with the definition of the version."""
+    """A workflow that may be run, with the definition of the version, and what it requires to be told of its grounds."""
 
     target: Target
     definition: Mapping[str, Any]
+    context_rules: Mapping[str, Any] | None
 
 
 class Targets:
@@ -56,7 +62,9 @@ class Targets:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def find(self, facts: RunFacts, workflow: str, version: int | None, value: Any) -> Target:
+    async def find(
+        self, run_id: str, facts: RunFacts, workflow: str, version: int | None, value: Any
+    ) -> Target:
         """Return the version of which a run may be started with this input, below a run with these facts.
 
         A database that is away is waited for: the step's time-out ends that.
@@ -67,13 +75,17 @@ class Targets:
         require_depth(facts.depth + 1)
         while True:
             try:
-                return await asyncio.to_thread(self._find, facts, workflow, version, value)
+                return await asyncio.to_thread(self._find, run_id, facts, workflow, version, value)
             except (OperationalError, InterfaceError):
                 await asyncio.sleep(DATABASE_PAUSE_SECONDS)
 
-    def _find(self, facts: RunFacts, workflow: str, version: int | None, value: Any) -> Target:
+    def _find(
+        self, run_id: str, facts: RunFacts, workflow: str, version: int | None, value: Any
+    ) -> Target:
         with self._engine.begin() as connection:
             found = find_target(connection, facts.owner_id, workflow, version)
+            above = LOAD_CONTEXT.run(connection, id=run_id)
+        context = context_below(workflow, found.context_rules, above[0].context if above else None)
         problems = input_problems(found.definition.get("inputs") or {}, value)
         if problems:
             faults = "; ".join(f"{p.pointer or '/'}: {p.detail}" for p in problems)
@@ -82,7 +94,7 @@ class Targets:
                 code="invalid_input",
                 data=[asdict(problem) for problem in problems],
             )
-        return found.target
+        return replace(found.target, context=context)
 
 
 def find_target(
@@ -103,7 +115,8 @@ def find_target(
             f"The workflow {workflow!r} has no version {version}: it has 1 to {row.newest}.",
             code="unknown_version",
         )
-    return Found(Target(row.id, row.version_id, row.version), row.definition)
+    target = Target(row.id, row.version_id, row.version)
+    return Found(target, row.definition, row.context_required)
 
 
 def find_workflow(
@@ -129,6 +142,26 @@ def find_workflow(
             code="ambiguous_workflow",
         )
     return rows[0]
+
+
+def context_below(
+    workflow: str, rules: Mapping[str, Any] | None, above: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """Return the context of a run that another one starts: it works on the same grounds.
+
+    Raises:
+        Fail: they, and the workflow's defaults, are not all that the workflow requires.
+    """
+    context = merged_context(rules, above)
+    missing = missing_fields(rules, context)
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise Fail(
+            f"The workflow {workflow!r} requires {names}, which the run that starts it does not have: start that with a "
+            "`context`, or set the workflow's `context.defaults`.",
+            code="missing_context",
+        )
+    return context
 
 
 def require_depth(depth: int) -> None:

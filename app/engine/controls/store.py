@@ -120,8 +120,7 @@ SUPERSEDE = Statement(
 # Make a new run the replay of another one. `:epoch` is 1 when it has a past: whoever claims it then loads that.
 MAKE_REPLAY = Statement(
     """
-    UPDATE runs SET replay_of = :replay_of, epoch = :epoch, context = (SELECT r.context FROM runs r WHERE r.id = :replay_of)
-    WHERE id = :id
+    UPDATE runs SET replay_of = :replay_of, epoch = :epoch WHERE id = :id
     """,
     takes={"id": Id(), "replay_of": Id(), "epoch": Integer()},
 )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 
 from app.core.logging import get_logger
 from app.core.statuses import TriggerKind
-from app.engine.children.targets import find_target, require_depth
+from app.engine.children.targets import context_below, find_target, require_depth
 from app.engine.hooks import store
 from app.engine.hooks.report import event_of, report_of, targets_of
 from app.engine.intake import NewRun, accept
@@ -56,7 +56,8 @@ def _start(
 
 def _hook_run(connection: Connection, row: Row[Any], workflow: str, number: int) -> NewRun:
     require_depth(row.depth + 1)
-    target = find_target(connection, row.owner_id, workflow).target
+    found = find_target(connection, row.owner_id, workflow)
+    target = found.target
     return NewRun(
         owner_id=row.owner_id,
         workflow_id=target.workflow_id,
@@ -66,8 +67,10 @@ def _hook_run(connection: Connection, row: Row[Any], workflow: str, number: int)
         input=report_of(row),
         # The epoch tells the ends of a run apart that was retried in between.
         idempotency_key=f"hook:{row.id}:{row.epoch}:{number}",
+        context=context_below(workflow, found.context_rules, row.context),
         depth=row.depth + 1,
         parent_run_id=row.id,
+        started_by=row.started_by,
     )
 
 

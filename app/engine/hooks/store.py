@@ -9,7 +9,7 @@ from app.db.types import Id, Json, Status, UtcDateTime
 _ENDED = """
     SELECT r.id, r.owner_id, r.workflow_id, w.name AS workflow_name, r.version, r.trigger_kind, r.status, r.output,
            r.output_artifact, r.output_bytes, r.error, r.created_at, r.started_at, r.finished_at, r.depth, r.epoch,
-           r.hooks
+           r.context, r.started_by, r.hooks
     FROM runs r JOIN workflows w ON w.id = r.workflow_id
 """
 _ENDED_COLUMNS = {
@@ -29,6 +29,8 @@ _ENDED_COLUMNS = {
     "finished_at": UtcDateTime(),
     "depth": Integer(),
     "epoch": Integer(),
+    "context": Json,
+    "started_by": String(),
     "hooks": Json,
 }
 # Runs that are over and whose hooks are not called yet, each for one worker.
@@ -52,12 +54,17 @@ PUT_CALLS = Statement(
     """,
     rows={"run_id": "uuid", "url": "text", "next_try_at": "timestamptz", "last_error": "text"},
 )
-# Take calls that are due; should this worker die, they are due again at `:again`.
+# Take calls that are due, of each owner in turn: whoever has many slow ones keeps nobody else's waiting. Should this worker
+# die, they are due again at `:again`; what another worker has just taken is due no more.
 TAKE_CALLS = Statement(
     """
     UPDATE hook_calls SET tries = tries + 1, next_try_at = :again
-    WHERE (run_id, url) IN (SELECT run_id, url FROM hook_calls WHERE next_try_at IS NOT NULL AND next_try_at <= :now
-                            ORDER BY next_try_at LIMIT :batch {skip_locked})
+    WHERE next_try_at <= :now AND (run_id, url) IN (
+        SELECT run_id, url FROM (
+            SELECT h.run_id, h.url, h.next_try_at,
+                   ROW_NUMBER() OVER (PARTITION BY r.owner_id ORDER BY h.next_try_at, h.run_id, h.url) AS nth
+            FROM hook_calls h JOIN runs r ON r.id = h.run_id WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
+        ) AS due ORDER BY nth, next_try_at, run_id, url LIMIT :batch)
     RETURNING run_id, url, tries
     """,
     takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},

@@ -1,24 +1,24 @@
 """Check a run's input against the JSON Schema in its definition's `inputs` (draft 2020-12).
 
-Schemas are users' text: patterns go through RE2, nothing is ever fetched, and equality of items costs no square.
+Schemas are users' text: patterns go through RE2, nothing is ever fetched, and `schema_validator` counts the work.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-import orjson
-import re2
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
-from referencing import Registry
+from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
 from app.core.errors import Problem
 from app.engine.language.problems import pointer
+from app.engine.language.schema_validator import TooMuchWork, compiles, faults_of
 
 MAX_PROBLEMS = 20
 JSON_SCHEMA_FORMAT = "json-schema"
+TOGETHER = frozenset({"unevaluatedProperties", "patternProperties"})
+"""jsonschema would match the names by `re`, which has no bounds."""
 
 
 def schema_problems(schema: Mapping[str, Any], name: str = "inputs") -> Iterator[Problem]:
@@ -30,6 +30,9 @@ def schema_problems(schema: Mapping[str, Any], name: str = "inputs") -> Iterator
         yield Problem(pointer(name) + pointer(*error.absolute_path), "invalid_schema", detail)
         return
     yield from _unusable(schema, pointer(name))
+    if TOGETHER.issubset(_keys(schema)):
+        detail = "`unevaluatedProperties` and `patternProperties` cannot stand in one schema here: use `additionalProperties`."
+        yield Problem(pointer(name), "invalid_schema", detail)
 
 
 def schema_fields(config_schema: Mapping[str, Any]) -> Iterator[str]:
@@ -42,24 +45,24 @@ def schema_fields(config_schema: Mapping[str, Any]) -> Iterator[str]:
 def input_problems(schema: Mapping[str, Any], value: Any) -> list[Problem]:
     """Return what is wrong with an input; pointers are relative to it."""
     try:
-        faults = [
-            fault
-            for fault, _ in zip(
-                _Validator(schema, registry=Registry()).iter_errors(value),
-                range(MAX_PROBLEMS),
-                strict=False,
-            )
-        ]
+        faults = [*islice(faults_of(schema, value), MAX_PROBLEMS)]
+    except TooMuchWork:
+        detail = "Checking this against the schema takes too much work: send less, or make the schema simpler."
+        return [Problem("", "limit_exceeded", detail)]
     except (RecursionError, Unresolvable):
-        return [
-            Problem(
-                "", "invalid_schema", "The workflow's `inputs` schema refers to itself without end."
-            )
-        ]
+        return [Problem("", "invalid_schema", "The schema refers to itself without end.")]
     return [
         Problem(pointer(*fault.absolute_path), "invalid_input", f"{fault.message}.")
         for fault in faults
     ]
+
+
+def _keys(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        yield from schema
+    inside = schema.values() if isinstance(schema, Mapping) else schema
+    for item in inside if isinstance(schema, Mapping | list) else ():
+        yield from _keys(item)
 
 
 def _unusable(schema: Any, at: str) -> Iterator[Problem]:
@@ -81,55 +84,9 @@ def _unusable_keyword(key: str, value: Any, at: str) -> Iterator[Problem]:
         )
     patterns = [value] if key == "pattern" else list(value) if key == "patternProperties" else []
     for pattern in patterns:
-        if isinstance(pattern, str) and not _compiles(pattern):
+        if isinstance(pattern, str) and not compiles(pattern):
             yield Problem(
                 at,
                 "invalid_schema",
                 f"RE2 does not take the pattern {pattern!r}: see its syntax page.",
             )
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re2.compile(pattern, _QUIET)
-    except re2.error:
-        return False
-    return True
-
-
-def _options() -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return options
-
-
-_QUIET = _options()
-
-
-def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(value, str) and not re2.search(pattern, value, _QUIET):
-        yield ValidationError(f"{value[:100]!r} does not match {pattern!r}")
-
-
-def _pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], value: Any, _: Any
-) -> Iterator[ValidationError]:
-    if not isinstance(value, Mapping):
-        return
-    for pattern, schema in patterns.items():
-        for name, item in value.items():
-            if re2.search(pattern, name, _QUIET):
-                yield from validator.descend(item, schema, path=name, schema_path=pattern)
-
-
-def _unique_items(_: Any, wanted: bool, value: Any, __: Any) -> Iterator[ValidationError]:
-    if wanted and isinstance(value, list):
-        distinct = {orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in value}
-        if len(distinct) < len(value):
-            yield ValidationError("its items are not all different")
-
-
-_Validator = extend(
-    Draft202012Validator,
-    {"pattern": _pattern, "patternProperties": _pattern_properties, "uniqueItems": _unique_items},
-)

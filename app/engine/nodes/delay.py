@@ -1,6 +1,6 @@
 """Wait."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from pydantic import AwareDatetime, model_validator
@@ -29,7 +29,7 @@ class Config(NodeConfig):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.seconds is None) == (self.until is None):
-            raise ValueError("give either `seconds` or `until`")
+            raise ValueError("Give either `seconds` or `until`.")
         return self
 
 
@@ -60,6 +60,7 @@ class Delay(Node[Config, Output]):
 def _due(config: Config, now: datetime) -> datetime:
     if config.until is None:
         return now + timedelta(seconds=config.seconds or 0)
-    if config.until.astimezone(UTC) - now > timedelta(seconds=MAX_SECONDS):
+    # Compared as they are: near the ends of the calendar there is no such time in UTC.
+    if config.until - now > timedelta(seconds=MAX_SECONDS):
         raise Fail("`until` is more than a year away: wait for less.", code="delay_too_long")
     return config.until

@@ -57,11 +57,11 @@ class Config(NodeConfig):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.status in WITHOUT_BODY and self.body is not None:
-            raise ValueError(f"an answer with status {self.status} has no body: leave it out")
+            raise ValueError(f"An answer with status {self.status} has no body: leave it out.")
         for name, value in self.headers.items():
             if name.lower() == "content-type" and not TEXT_OR_JSON.fullmatch(value):
                 raise ValueError(
-                    f"an answer is JSON or text: {value!r} is no Content-Type for it; try application/json or text/plain"
+                    f"An answer is JSON or text: {value!r} is no Content-Type for it; try application/json or text/plain"
                 )
         return self
 

@@ -95,6 +95,18 @@ def test_a_process_id_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Path
     assert not pid_file.exists()
 
 
+def test_postgres_starts_beside_the_lock_of_a_killed_one_whose_id_is_taken(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg", options=FAST)
+    server.start()
+    server.stop()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        lock = server.socket_folder / f"{server.socket_name}.lock"
+        lock.write_text(f"{other.pid}\n{server.data}\n0\n5432\n{server.socket_folder}\n")
+
+        with server:
+            assert ask(server.url, "SELECT 1") == (1,)
+
+
 def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path / "redis", options={"maxclients": "none"})
 

@@ -301,3 +301,30 @@ async def test_a_filter_that_names_nothing_is_refused(ada: Caller, body: Any) ->
 
     assert [answer.status_code for answer in answers] == [422, 422]
     assert (await ada.get(f"/runs/{run_id}")).json()["status"] == "queued"
+
+
+async def test_whoever_replays_a_run_has_started_it(ada: Caller) -> None:
+    saved = await ada.save()
+    run_id = (await ada.http.post(saved["webhook_url"], json={})).json()["run_id"]
+
+    replay = (await ada.post(f"/runs/{run_id}/replay")).json()["run_id"]
+
+    assert (await ada.get(f"/runs/{run_id}")).json()["started_by"] is None
+    assert (await ada.get(f"/runs/{replay}")).json()["started_by"] == ada.email
+
+
+async def test_a_replay_must_have_the_context_that_the_workflow_requires(ada: Caller) -> None:
+    workflow = await ada.save()
+    path = f"/workflows/{workflow['id']}/runs"
+    bare = (await ada.post(path, {})).json()["run_id"]
+    told = (await ada.post(path, {"context": {"data_scope": "Orders"}})).json()["run_id"]
+    rules = {"context": {"required": ["data_scope"]}}
+    assert (await ada.call("PATCH", f"/workflows/{workflow['id']}", json=rules)).status_code == 200
+
+    refused = await ada.post(f"/runs/{bare}/replay")
+    replay = await ada.post(f"/runs/{told}/replay")
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/context/data_scope"
+    run = (await ada.get(f"/runs/{replay.json()['run_id']}")).json()
+    assert run["context"] == {"data_scope": "Orders"}

@@ -118,3 +118,20 @@ async def test_a_run_shows_what_it_comes_from_and_what_it_has_started(
     assert (made["url"], made["tries"], made["last_error"]) == (URL, 2, "It answered 500.")
     assert of_child["parent"] == {"run_id": parent, "step": "each[0].ship"}
     assert (await ada.get(f"/runs/{hook}")).json()["parent"] == {"run_id": parent, "step": None}
+
+
+async def test_a_reader_of_a_run_is_not_told_the_addresses_of_its_hooks(
+    ada: Caller, sign_up: Sign, container: Container
+) -> None:
+    bob = await sign_up("bob@example.com")
+    basis = {"authority": "GDPR", "classification": "secret", "authorized_users": [bob.email]}
+    path = f"/workflows/{(await ada.save())['id']}/runs"
+    run_id = (await ada.post(path, {"context": {"legal_basis": basis}})).json()["id"]
+    with Session(container.engine) as session:
+        session.add(HookCall(run_id=run_id, url=f"{URL}?token=secret", tries=1))
+        session.commit()
+
+    of_bob = (await bob.get(f"/runs/{run_id}")).json()
+
+    assert of_bob["hook_calls"] == []
+    assert len((await ada.get(f"/runs/{run_id}")).json()["hook_calls"]) == 1

@@ -55,16 +55,17 @@ async def test_a_hundred_starts_by_hand_with_one_key_are_one_run(ada: Caller) ->
 
 async def test_a_missing_key_never_swallows_a_trigger(ada: Caller) -> None:
     plain = await ada.save()
-    keyed = await ada.save(dedupe={"key": "input?.id"})
+    optional = await ada.save(dedupe={"key": "input?.id"})
+    named = await ada.save(dedupe={"key": "input.id"})
 
     answers = [
         await ada.http.post(workflow["webhook_url"], json={"a": 1})
-        for workflow in (plain, keyed)
+        for workflow in (plain, optional, named)
         for _ in range(2)
     ]
 
-    assert [answer.status_code for answer in answers] == [202] * 4
-    assert len({answer.json()["run_id"] for answer in answers}) == 4
+    assert [answer.status_code for answer in answers] == [202] * 6
+    assert len({answer.json()["run_id"] for answer in answers}) == 6
 
 
 async def test_dedupe_settings_are_shown_as_they_were_set(ada: Caller) -> None:

@@ -7,16 +7,19 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlmodel import Session
 
 from app.core.clock import SystemClock
 from app.core.config import Settings
 from app.core.statuses import RunStatus, TriggerKind
 from app.engine.children import targets
 from app.engine.delivery.process import WorkerProcess
-from app.engine.duties.hook_calls import HookCalls
+from app.engine.duties.hook_calls import BATCH, HookCalls
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.hooks.calling import MAX_TRIES, PAUSES_SECONDS, Call, call_all
+from app.models import HookCall, Run
+from app.services.triggers import TriggerRequest
 from tests.integration.engine.families import (
     A_DAY,
     BAD,
@@ -25,9 +28,10 @@ from tests.integration.engine.families import (
     cancel,
     change,
     children,
+    somebody_else,
     transform,
 )
-from tests.integration.engine.world import World
+from tests.integration.engine.world import World, owner_claims
 
 GOOD = transform("fine")
 REPORT = transform("${{ input }}")
@@ -291,3 +295,64 @@ class TestAUrl:
 
         assert target.asked[0][0] == f"{run.id}:on_success"
         assert len(target.asked) == 1
+
+
+@pytest.mark.usefixtures("worker")
+class TestAHookRun:
+    async def _started(self, world: World, hook: str) -> Run:
+        """Start a run by hand, on some grounds, whose success calls the hook; returns it when it has ended."""
+        workflow = world.workflow(GOOD)
+        change(world, workflow, on_success=[{"workflow": hook}])
+        request = TriggerRequest(
+            workflow,
+            TriggerKind.MANUAL,
+            owner_claims(world),
+            None,
+            {},
+            context={"data_scope": "Orders"},
+        )
+        return await world.ended((await world.desk.submit(request)).run_id)
+
+    async def test_is_by_whoever_started_the_run_and_on_its_grounds(self, world: World) -> None:
+        hook = world.workflow(REPORT)
+        change(world, hook, context_required={"required": ["data_scope"]})
+
+        made = await _hook_run(world, (await self._started(world, hook)).id)
+
+        assert made.started_by == "owner@example.com"
+        assert made.context == {"data_scope": "Orders"}
+
+    async def test_is_not_made_without_the_grounds_that_it_requires(self, world: World) -> None:
+        hook = world.workflow(REPORT)
+        change(world, hook, context_required={"required": ["legal_basis"]})
+
+        run = await self._started(world, hook)
+        await world.until(lambda: bool(calls(world)))
+
+        (told,) = calls(world)
+        assert "requires `legal_basis`" in (told.last_error or "")
+        assert children(world, run.id) == []
+
+
+async def test_whoever_has_many_calls_keeps_nobody_else_waiting(world: World) -> None:
+    clock, many, one = HandClock(), world.workflow(GOOD), world.workflow(GOOD)
+    change(world, one, owner_id=somebody_else(world))
+    flood, single = (await world.trigger(many)).run_id, (await world.trigger(one)).run_id
+    with Session(world.engine) as session:
+        due = clock.now() - timedelta(hours=1)
+        for number in range(BATCH + 10):
+            url = f"http://slow.example/{number}"
+            session.add(HookCall(run_id=flood, url=url, tries=0, next_try_at=due))
+        due += timedelta(minutes=1)
+        session.add(HookCall(run_id=single, url="http://a.example/", tries=0, next_try_at=due))
+        session.commit()
+    taken: list[Call] = []
+
+    def answer(due_now: Sequence[Call]) -> Sequence[str | None]:
+        taken.extend(due_now)
+        return [None] * len(due_now)
+
+    counts = HookCalls(world.engine, clock, answer).run_once()
+
+    assert counts["answered"] == len(taken) == BATCH
+    assert single in {call.run_id for call in taken}

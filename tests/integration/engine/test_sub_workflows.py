@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.core.clock import SystemClock
 from app.core.config import Settings
+from app.core.ids import new_id
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.engine import commands
 from app.engine.checkpoint import RunFacts
@@ -19,6 +20,8 @@ from app.engine.delivery.process import WorkerProcess
 from app.engine.followups import Followups
 from app.engine.intake import accept
 from app.engine.sdk import Fail
+from app.models import Run
+from app.services.triggers import TriggerRequest
 from tests.integration.engine.families import (
     A_DAY,
     BAD,
@@ -32,7 +35,7 @@ from tests.integration.engine.families import (
     transform,
     waits,
 )
-from tests.integration.engine.world import World
+from tests.integration.engine.world import World, owner_claims
 
 DOUBLE = transform("${{ input.n * 2 }}")
 MEGABYTE = 1_000_000
@@ -189,7 +192,7 @@ class TestARefusal:
         """Return why a workflow cannot be run on `{"n": "seven"}`."""
         facts = RunFacts(world.owner_id, workflow)
         with pytest.raises(Fail) as refused:
-            await Targets(world.engine).find(facts, workflow, version, {"n": "seven"})
+            await Targets(world.engine).find(new_id(), facts, workflow, version, {"n": "seven"})
         return refused.value.code
 
     async def test_tells_what_is_wrong_with_the_workflow(self, world: World) -> None:
@@ -345,3 +348,39 @@ class TestMishaps:
 async def _never(_: object) -> None:
     """Stand for a worker that is cut off: what it would write is never written."""
     await asyncio.Event().wait()
+
+
+@pytest.mark.usefixtures("worker")
+class TestGrounds:
+    async def test_go_down_with_the_run_that_a_step_starts(self, world: World) -> None:
+        child = world.workflow(DOUBLE)
+        rules = {"required": ["data_scope"], "defaults": {"assumptions": ["fresh"]}}
+        change(world, child, context_required=rules)
+
+        run = await begin(world, call(child, input={"n": 1}), context={"data_scope": "Orders"})
+
+        (made,) = children(world, run.id)
+        assert run.status is RunStatus.SUCCEEDED
+        assert made.context == {"data_scope": "Orders", "assumptions": ["fresh"]}
+
+    async def test_that_a_workflow_requires_must_be_there(self, world: World) -> None:
+        child = world.workflow(DOUBLE)
+        change(world, child, context_required={"required": ["legal_basis"]})
+
+        run = await world.start(world.workflow(call(child, input={"n": 1})))
+
+        assert (run.status, run.error["code"]) == (RunStatus.FAILED, "missing_context")
+        assert children(world, run.id) == []
+
+
+async def begin(world: World, step: dict[str, Any], context: dict[str, Any]) -> Run:
+    """Start a run by hand with a context, and wait for its end."""
+    request = TriggerRequest(
+        world.workflow(step),
+        TriggerKind.MANUAL,
+        owner_claims(world),
+        None,
+        {},
+        context=context,
+    )
+    return await world.ended((await world.desk.submit(request)).run_id)
