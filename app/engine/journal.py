@@ -86,6 +86,9 @@ class Journal:
 def _with(
     wanted: Verdict, batch: Sequence[Checkpoint], verdicts: Sequence[Verdict]
 ) -> list[Checkpoint]:
+    found = verdicts.count(wanted)
+    if found in {0, len(batch)}:  # nearly always
+        return list(batch) if found else []
     return [item for item, verdict in zip(batch, verdicts, strict=True) if verdict is wanted]
 
 

@@ -18,7 +18,10 @@ PREFIX: Final = "automateos_"
 OTHER: Final = "other"
 """Stands for node types that this process does not have, so that their names cannot grow a label."""
 TRIGGER_KINDS: Final = (TriggerKind.WEBHOOK, TriggerKind.MANUAL)
-_UNTRIED: Final = GOING_ON | {AttemptStatus.SKIPPED}
+# As plain text: an enum's own hash and `value` run Python code, thousands of times a second.
+_UNTRIED: Final = frozenset(map(str, GOING_ON | {AttemptStatus.SKIPPED}))
+_LOST: Final = str(AttemptStatus.LOST)
+_FINAL: Final = frozenset(map(str, FINAL_RUN_STATUSES))
 ObserveBatch = Callable[[int], None]
 
 
@@ -136,12 +139,14 @@ class WorkerMeters(_Meters):
 
     def claimed(self, rows: Sequence[Row[Any]], begun: Iterable[Checkpoint]) -> None:
         """Take in a committed claim: the rows of its runs, and their first checkpoints."""
-        fresh = [row for row in rows if row.epoch == 1]
-        for row in fresh:
-            seconds = (row.started_at - row.created_at).total_seconds()
-            self._queued.observe(max(0.0, seconds), row.trigger_kind.value)
-        counts = Counter(row.trigger_kind.value for row in fresh)
-        self._started.add_all({(kind,): count for kind, count in counts.items()})
+        kinds = []
+        for row in rows:
+            if row.epoch == 1:
+                kind = str(row.trigger_kind)
+                kinds.append(kind)
+                seconds = (row.started_at - row.created_at).total_seconds()
+                self._queued.observe(seconds if seconds > 0 else 0.0, kind)
+        self._started.add_all({(kind,): count for kind, count in Counter(kinds).items()})
         checkpoints = tuple(begun)
         # What a first claim writes only begins; a later one finds attempts that were lost, and waits that have ended.
         self._take_attempts(
@@ -159,22 +164,25 @@ class WorkerMeters(_Meters):
         self._duties.add_all({(duty, what): count for what, count in counts.items()})
 
     def _take_ends(self, checkpoints: Iterable[Checkpoint]) -> None:
-        left = Counter(item.leave["status"] for item in checkpoints if item.leave is not None)
+        left = Counter(
+            [str(item.leave["status"]) for item in checkpoints if item.leave is not None]
+        )
         self._ended.add_all(
-            {(status.value,): n for status, n in left.items() if status in FINAL_RUN_STATUSES}
+            {(status,): count for status, count in left.items() if status in _FINAL}
         )
 
     def _take_attempts(self, states: Iterable[StepState]) -> None:
-        counts: Counter[tuple[str, ...]] = Counter()
+        ended = []
         for state in states:
-            if state.status in _UNTRIED:
+            status = str(state.status)
+            if status in _UNTRIED:
                 continue
             label = state.type if state.type in self._node_types else OTHER
-            counts[label, state.status.value] += 1
-            if state.started_at and state.finished_at and _has_run(state):
+            ended.append((label, status))
+            if status != _LOST and state.wait is None and state.started_at and state.finished_at:
                 seconds = (state.finished_at - state.started_at).total_seconds()
                 self._durations.observe(seconds, label)
-        self._attempts.add_all(counts)
+        self._attempts.add_all(Counter(ended))
 
 
 class _InFlight:
@@ -191,8 +199,3 @@ class _InFlight:
         yield GaugeMetricFamily(
             f"{PREFIX}runs_in_flight_limit", "RUNS_PER_WORKER of this worker.", self._limit
         )
-
-
-def _has_run(state: StepState) -> bool:
-    """Tell whether the time of an attempt is that of its node: not of a wait, nor of a dead worker."""
-    return state.wait is None and state.status is not AttemptStatus.LOST
