@@ -13,9 +13,11 @@ from sqlalchemy import text
 from app.api.container import Container
 from app.core.clock import SystemClock
 from app.core.config import Settings
+from app.core.ids import first_id_at
 from app.engine.delivery.process import WorkerProcess
 from app.engine.metrics import backlog
 from app.engine.metrics.shelf import Shelf
+from app.engine.store import database_now
 from tests.integration.api.conftest import Caller, Sign, client_of, running
 
 PATIENCE_SECONDS = 20.0
@@ -142,7 +144,7 @@ async def test_the_queue_tells_its_depth_and_the_age_of_its_oldest_run(
     paused = await _start(ada)
     await ada.post(f"/runs/{paused}/pause")
     with container.engine.begin() as connection:
-        past = backlog.database_now(connection).replace(year=2020)
+        past = database_now(connection).replace(year=2020)
         connection.execute(
             text("UPDATE runs SET created_at = :past WHERE id = :id"),
             {"past": past.replace(tzinfo=None).isoformat(" ") + "Z", "id": run_id}
@@ -248,7 +250,7 @@ async def test_the_backlog_is_counted_along_indexes(container: Container) -> Non
                 ("QUEUED", {}),
                 ("PARKED", {}),
                 ("HELD", {}),
-                ("RECENT", {"first": backlog.first_id_at(SystemClock().now())}),
+                ("RECENT", {"first": first_id_at(SystemClock().now())}),
             )
         }
 
