@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.api import docs, health
+from app.api import docs, health, metrics
 from app.api.container import Assemble, assemble
 from app.api.errors import install_error_handlers
 from app.api.middleware import LastResort, RequestGuard, SecurityHeaders
@@ -39,6 +39,7 @@ def create_app(settings: Settings, assemble: Assemble = assemble) -> FastAPI:
     app.add_route(WEBHOOK_PATH, trigger_webhook, ["POST"], include_in_schema=False)
     app.include_router(api.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(docs.router)
     # Added last, met first: headers, then the last resort, then the limits.
     app.add_middleware(

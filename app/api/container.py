@@ -17,6 +17,7 @@ from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
+from app.engine.metrics.api import ApiMetrics
 from app.engine.registry import Catalogue, load_catalogue
 from app.services.events import EventDesk
 from app.services.run_watch import RunWatch
@@ -41,6 +42,7 @@ class Container:
     dispatch: BackgroundDispatch
     run_watch: RunWatch
     events: EventDesk
+    metrics: ApiMetrics
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -64,13 +66,15 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     artifacts = open_artifacts(settings)
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
-    dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(
-        engine, catalogue, key, SyncedClock(), dispatch, settings.idempotency_key_ttl_seconds
-    )
-    events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds)
+    metrics = ApiMetrics(settings, engine, redis)
+    meters = metrics.meters
+    dispatch = BackgroundDispatch(Dispatcher(redis), meters.batches_of("dispatch"))
+    key_ttl_seconds = settings.idempotency_key_ttl_seconds
+    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
+    events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
     throttle = Throttle(settings.redis_url, clock)
     watch = RunWatch(engine)
+    metrics.begin()
     try:
         yield Container(
             settings,
@@ -85,12 +89,14 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             dispatch,
             watch,
             events,
+            metrics,
         )
     finally:
         await watch.close()
         await desk.close()
         await events.close()
         await dispatch.close()
+        await metrics.end()
         redis.close()
         artifacts.close()
         engine.dispose()

@@ -8,9 +8,10 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
-from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
+from app.core.errors import NotAuthenticated, NotFound, PermissionDenied, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.security.tokens import TokenClaims, read_token
+from app.core.statuses import Role
 from app.db.session import transaction
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.models import User
@@ -59,6 +60,17 @@ def current_user(
         NotAuthenticated: the account is gone, or has ended its older tokens.
     """
     return authenticate(container.engine, claims)
+
+
+def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
+    """Return the caller's account, if it runs the platform.
+
+    Raises:
+        PermissionDenied: it does not.
+    """
+    if user.role is not Role.ADMIN:
+        raise PermissionDenied("This is for administrators: ask one, or let one change your role.")
+    return user
 
 
 def get_session(container: Services) -> Iterator[Session]:

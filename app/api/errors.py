@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.refusals import count_refusal
 from app.core.errors import (
     AutomateError,
     BodyTooLarge,
@@ -50,6 +51,7 @@ STATUSES: Final[Mapping[type[AutomateError], int]] = {
     Unavailable: 503,
 }
 DATABASE_AWAY: Final = "The database does not answer right now: try again shortly."
+INTERNAL_ERROR: Final = "internal_error"
 BROKEN: Final = "Something went wrong on our side; it has been logged. Try again, and tell the operator if it stays."
 log = get_logger(__name__)
 
@@ -82,7 +84,7 @@ def problem_of(error: AutomateError) -> Response:
 def problem_of_crash(error: Exception) -> Response:
     """Log what nobody expected; return a problem document that says nothing of our inside."""
     log.error("request_crashed", exc_info=error)
-    return problem_response(500, "internal_error", BROKEN)
+    return problem_response(500, INTERNAL_ERROR, BROKEN)
 
 
 def problem_response(
@@ -111,13 +113,15 @@ def validation_problems(error: RequestValidationError) -> list[Problem]:
     return [_validation_problem(fault) for fault in error.errors()]
 
 
-async def _handle_own(_: Request, error: Exception) -> Response:
+async def _handle_own(request: Request, error: Exception) -> Response:
     assert isinstance(error, AutomateError)  # noqa: S101 - registered for this class
+    count_refusal(request.scope, error.code)
     return problem_of(error)
 
 
-async def _handle_validation(_: Request, error: Exception) -> Response:
+async def _handle_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    count_refusal(request.scope, InvalidInput.code)
     problems = validation_problems(error)
     what = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     detail = f"The request has {what}: mend what `errors` lists and send it again."
@@ -128,8 +132,9 @@ async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     if isinstance(error.__cause__, AutomateError):
         # FastAPI wraps whatever stops it from reading a body.
-        return problem_of(error.__cause__)
+        return await _handle_own(request, error.__cause__)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_").replace("-", "_")
+    count_refusal(request.scope, code)
     detail = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"There is nothing at {request.url.path}: /docs lists every address."
@@ -138,7 +143,8 @@ async def _handle_http(request: Request, error: Exception) -> Response:
     return problem_response(error.status_code, code, detail, headers=error.headers)
 
 
-async def _handle_outage(_: Request, error: Exception) -> Response:
+async def _handle_outage(request: Request, error: Exception) -> Response:
+    count_refusal(request.scope, Unavailable.code)
     log.warning("database_unavailable", error=str(getattr(error, "orig", error)).strip())
     return problem_of(Unavailable(DATABASE_AWAY))
 

@@ -7,7 +7,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import problem_of, problem_of_crash, problem_response
+from app.api.errors import INTERNAL_ERROR, problem_of, problem_of_crash, problem_response
+from app.api.refusals import count_refusal
 from app.core.errors import (
     AutomateError,
     BodyTooLarge,
@@ -17,6 +18,7 @@ from app.core.errors import (
 )
 
 MAX_HEADER_BYTES: Final = 32 * 1024
+HEADERS_TOO_LARGE: Final = "headers_too_large"
 API_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; sandbox"
 DOCS_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -81,6 +83,7 @@ class LastResort:
         except Exception as error:  # noqa: BLE001 - this is the last resort
             response = problem_of_crash(error)
             if not started:
+                count_refusal(scope, INTERNAL_ERROR)
                 await response(scope, receive, send)
 
 
@@ -98,9 +101,10 @@ class RequestGuard:
             await self.app(scope, receive, send)
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            count_refusal(scope, HEADERS_TOO_LARGE)
             response = problem_response(
                 431,
-                "headers_too_large",
+                HEADERS_TOO_LARGE,
                 f"The headers exceed {MAX_HEADER_BYTES // 1024} KiB: send less.",
             )
             await response(scope, receive, send)
@@ -108,6 +112,7 @@ class RequestGuard:
         try:
             self._check_head(scope)
         except AutomateError as error:
+            count_refusal(scope, error.code)
             await problem_of(error)(scope, receive, send)
             return
         await self.app(scope, self._watching(receive), send)

@@ -41,6 +41,10 @@ TAGS: Final = [
         "description": "What people are asked, and what they have decided. Each approver decides once.",
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
+    {
+        "name": "Operators",
+        "description": "What the whole platform does, and numbers for Prometheus.",
+    },
     {"name": "Health", "description": "For load balancers and operators."},
 ]
 

@@ -135,6 +135,23 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="`json` for log collectors, `text` for people."
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Port on HOST at which a worker shows its own /metrics; 0: none. `python3 main.py` counts up from it, "
+        "one port for each worker. The API shows /metrics on its own port.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Needed to read /metrics, as `Authorization: Bearer …`. Unset: only this machine and private networks "
+        "may read it.",
+    )
+
+    @property
+    def metrics_token_text(self) -> str | None:
+        """Return the token that readers of /metrics must send, if there is one."""
+        return None if self.metrics_token is None else self.metrics_token.get_secret_value()
 
     @field_validator("egress_allow", "trusted_proxies", mode="before")
     @classmethod

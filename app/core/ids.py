@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from datetime import datetime
 
 
 def new_id() -> str:
@@ -14,6 +15,12 @@ def new_id() -> str:
     value |= 0b10 << 62 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def first_id_at(time: datetime) -> str:
+    """Return an id that sorts before all that are made from that time on."""
+    text = f"{int(time.timestamp() * 1000):012x}"
+    return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
 
 
 def parse_id(text: str) -> str | None:

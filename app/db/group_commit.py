@@ -26,12 +26,21 @@ class GroupCommit(Generic[Item, Result]):
     """Collects items on an event loop and flushes them, one batch at a time, in a thread of its own.
 
     `flush` writes a batch in one transaction and returns one result, or exception, per item, in order. When it raises
-    because of the data, the batch is flushed again item by item, so that only the guilty one fails.
+    because of the data, the batch is flushed again item by item, so that only the guilty one fails. `observe` is told the
+    size of each batch.
     """
 
-    def __init__(self, flush: Flush[Item, Result], *, name: str, max_batch: int = 500) -> None:
+    def __init__(
+        self,
+        flush: Flush[Item, Result],
+        *,
+        name: str,
+        max_batch: int = 500,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
         self._flush = flush
         self._max_batch = max_batch
+        self._observe = observe
         self._pending: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._flusher: asyncio.Task[None] | None = None
@@ -69,6 +78,8 @@ class GroupCommit(Generic[Item, Result]):
                 batch = [
                     self._pending.popleft() for _ in range(min(len(self._pending), self._max_batch))
                 ]
+                if self._observe is not None:
+                    self._observe(len(batch))
                 results = await asyncio.get_running_loop().run_in_executor(
                     self._thread, self._flush_safely, [item for item, _ in batch]
                 )

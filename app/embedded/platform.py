@@ -63,7 +63,7 @@ def _start(
     supervisor.say(f"Ready in {seconds:.1f} s: {_address(resolved)}/docs (Ctrl-C stops it)")
 
 
-def environment_of(settings: Settings) -> Mapping[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """Return what the processes find in their environment: ours, with every address and the key filled in."""
     resolved = {
         "DATA_DIR": str(settings.data_dir),
@@ -89,13 +89,18 @@ def _migrate(
 
 
 def _start_programs(
-    supervisor: Supervisor, settings: Settings, programs: Programs, environment: Mapping[str, str]
+    supervisor: Supervisor, settings: Settings, programs: Programs, environment: dict[str, str]
 ) -> None:
     """Start workers and API together, and wait for the API."""
     patience = settings.shutdown_seconds + MARGIN_SECONDS
     workers = [
-        Program(f"worker {number}", programs.worker, environment, patience=patience)
-        for number in range(1, settings.workers + 1)
+        Program(
+            f"worker {number + 1}",
+            programs.worker,
+            environment | _metrics_port(settings, number),
+            patience=patience,
+        )
+        for number in range(settings.workers)
     ]
     api = Program(
         "api",
@@ -106,6 +111,11 @@ def _start_programs(
     )
     supervisor.start(*workers)
     supervisor.start(api)
+
+
+def _metrics_port(settings: Settings, number: int) -> dict[str, str]:
+    """Return what gives each worker a port of its own, where it is to have one."""
+    return {"METRICS_PORT": str(settings.metrics_port + number)} if settings.metrics_port else {}
 
 
 def _address(settings: Settings) -> str:

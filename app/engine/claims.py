@@ -25,6 +25,7 @@ from app.engine.artifacts.store import (
 from app.engine.checkpoint import Checkpoint, RunFacts, ended, requeued
 from app.engine.followups import FollowUp
 from app.engine.journal import Verdict, write_checkpoints, write_fenced
+from app.engine.metrics.meters import WorkerMeters
 from app.engine.outputs import Outputs, oversized
 from app.engine.past import Past, load_pasts
 from app.engine.planning.board import Board
@@ -66,12 +67,14 @@ class Claims:
         clock: Clock,
         outputs: Outputs,
         follow_up: FollowUp,
+        meters: WorkerMeters,
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
         self._clock = clock
         self._outputs = outputs
         self._follow_up = follow_up
+        self._meters = meters
         self._plans = PlanCache(catalogue)
 
     def take(self, worker_id: str, run_ids: Sequence[str]) -> list[ActiveRun]:
@@ -89,6 +92,7 @@ class Claims:
             self._follow_up(followups)
         heavy += self._resume([run for run in claimed if run.past.has_artifacts])
         begun = light + self._write(worker_id, [self._stow(one) for one in heavy])
+        self._meters.claimed(rows, [one.checkpoint for one in begun])
         return [one.run for one in begun if one.run is not None and one.checkpoint.leave is None]
 
     def release_strays(self, worker_id: str, held: Sequence[str]) -> int:

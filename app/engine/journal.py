@@ -14,6 +14,7 @@ from app.engine import store
 from app.engine.checkpoint import Checkpoint
 from app.engine.commands import carry_out
 from app.engine.followups import FollowUp, Followups
+from app.engine.metrics.meters import WorkerMeters
 from app.engine.waiting.opening import write_waits
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -34,11 +35,20 @@ class Verdict(Enum):
 class Journal:
     """Writes checkpoints by group commit; waits out a database that is away."""
 
-    def __init__(self, engine: Engine, worker_id: Callable[[], str], follow_up: FollowUp) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        worker_id: Callable[[], str],
+        follow_up: FollowUp,
+        meters: WorkerMeters,
+    ) -> None:
         self._engine = engine
+        self._meters = meters
         self._worker_id = worker_id
         self._follow_up = follow_up
-        self._commits: GroupCommit[Checkpoint, Verdict] = GroupCommit(self._flush, name="journal")
+        self._commits: GroupCommit[Checkpoint, Verdict] = GroupCommit(
+            self._flush, name="journal", observe=meters.batches_of("journal")
+        )
 
     async def write(self, checkpoint: Checkpoint) -> Verdict:
         """Return what became of the checkpoint, once that is committed.
@@ -67,7 +77,19 @@ class Journal:
             verdicts, followups = write_fenced(connection, self._worker_id(), batch)
         if followups:
             self._follow_up(followups)
+        self._meters.written(
+            _with(Verdict.KEPT, batch, verdicts), _with(Verdict.PAUSED, batch, verdicts)
+        )
         return verdicts
+
+
+def _with(
+    wanted: Verdict, batch: Sequence[Checkpoint], verdicts: Sequence[Verdict]
+) -> list[Checkpoint]:
+    found = verdicts.count(wanted)
+    if found in {0, len(batch)}:  # nearly always
+        return list(batch) if found else []
+    return [item for item, verdict in zip(batch, verdicts, strict=True) if verdict is wanted]
 
 
 def write_fenced(

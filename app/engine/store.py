@@ -27,6 +27,7 @@ RUN_COLUMNS = {
     "depth": Integer(),
     "started_by": String(),
     "started_at": UtcDateTime(),
+    "created_at": UtcDateTime(),
 }
 # In the order of the fields of `planning.record.StepState`, between the run and what the record keeps otherwise.
 STEP_COLUMNS = {
@@ -90,7 +91,8 @@ CLAIM = Statement(
     WHERE id IN (SELECT id FROM runs WHERE id {among_ids} AND worker_id IS NULL AND status = 'queued'
                  {skip_locked})
       AND EXISTS (SELECT 1 FROM workers WHERE workers.id = :worker_id AND workers.lease_expires_at > :now)
-    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_by, started_at
+    RETURNING id, owner_id, workflow_id, version_id, version, trigger_kind, input, epoch, depth, started_by, started_at,
+              created_at
     """,
     rows={"id": "uuid"},
     takes={"worker_id": Id(), "now": UtcDateTime()},

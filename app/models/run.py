@@ -19,6 +19,7 @@ _KEYED = text("idempotency_key IS NOT NULL")
 _KEY_EXPIRES = text("key_expires_at IS NOT NULL")
 _HASHED = text("input_hash IS NOT NULL")
 _SIGNALLED = text("signalled")
+_PARKED = text("status IN ('waiting', 'paused')")
 _HOOKED = text("hooks IS NOT NULL AND finished_at IS NOT NULL")
 _HAS_PARENT = text("parent_run_id IS NOT NULL")
 
@@ -64,6 +65,7 @@ class Run(SQLModel, table=True):
             sqlite_where=_HASHED,
         ),
         Index("runs_signalled", "worker_id", postgresql_where=_SIGNALLED, sqlite_where=_SIGNALLED),
+        Index("runs_parked", "status", postgresql_where=_PARKED, sqlite_where=_PARKED),
         Index("runs_hooked", "finished_at", postgresql_where=_HOOKED, sqlite_where=_HOOKED),
         Index(
             "runs_by_parent",

@@ -77,7 +77,7 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
     """
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller is not None, key)
+    _authorise(request, target, caller, key)
     if not target.enabled:
         raise WorkflowDisabled
     if target.version_id is None or target.version is None:
@@ -91,7 +91,7 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
-        started_by=caller if request.kind is TriggerKind.MANUAL else None,
+        started_by=caller if _is_owner(request, target, caller) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
     )
@@ -113,11 +113,11 @@ def _context(request: TriggerRequest, rules: Mapping[str, Any] | None) -> Mappin
     raise InvalidInput("The run's context lacks what the workflow requires.", problems)
 
 
-def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key: str) -> None:
-    if caller_holds and request.caller is not None and request.caller.user_id == target.owner_id:
+def _authorise(request: TriggerRequest, target: Target, caller: str | None, key: str) -> None:
+    if _is_owner(request, target, caller):
         return
     if request.kind is TriggerKind.MANUAL:
-        if not caller_holds:
+        if caller is None:
             raise NotAuthenticated("The access token no longer holds: log in again.")
         raise NotFound("There is no such workflow, or it is not yours.")
     if target.webhook_auth is WebhookAuth.OPEN:
@@ -129,11 +129,19 @@ def _authorise(request: TriggerRequest, target: Target, caller_holds: bool, key:
         raise NotAuthenticated(
             "The webhook token is wrong: copy the workflow's `webhook_url` again."
         )
-    if caller_holds:
+    if caller is not None:
         raise NotFound("There is no such workflow, or it is not yours.")
     raise NotAuthenticated(
         "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
         "owner with an access token that still holds."
+    )
+
+
+def _is_owner(request: TriggerRequest, target: Target, caller: str | None) -> bool:
+    return (
+        caller is not None
+        and request.caller is not None
+        and request.caller.user_id == target.owner_id
     )
 
 

@@ -1,7 +1,7 @@
 """What a user may do to their runs: pause, resume, cancel, retry and replay them, one or many."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -41,12 +41,16 @@ ONGOING: Final = frozenset(RunStatus) - FINAL_RUN_STATUSES
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What a user may do to their runs. `session` is committed by the caller, who then hands on the runs in `due`."""
+    """What a user may do to their runs. `session` is committed by the caller, who then hands on the runs in `due`.
+
+    `cancelled` gathers the runs that were cancelled, with those that they waited for.
+    """
 
     session: Session
     owner: User
     catalogue: Catalogue
     due: list[str]
+    cancelled: set[str] = field(default_factory=set)
 
     def pause(self, run_id: str, reason: str | None) -> RunForm:
         """Pause a run.
@@ -85,7 +89,8 @@ class Controls:
         """
         require_run(self.session, self.owner, run_id)
         control = self._control("cancel", reason)
-        if run_id not in cancel_runs(self.session.connection(), [run_id], control):
+        self.cancelled.update(cancel_runs(self.session.connection(), [run_id], control))
+        if run_id not in self.cancelled:
             raise self._refusal(RunNotCancellable, run_id)
         return self._run(run_id)
 
@@ -110,8 +115,9 @@ class Controls:
         """Cancel the runs that fit, as many as are taken at once."""
         run_ids, more = self._matching(wanted, ONGOING, MAX_BULK)
         control = self._control("cancel", wanted.reason)
-        cancelled = cancel_runs(self.session.connection(), run_ids, control) if run_ids else ()
-        return _receipt(run_ids, cancelled, more=more)
+        if run_ids:
+            self.cancelled.update(cancel_runs(self.session.connection(), run_ids, control))
+        return _receipt(run_ids, self.cancelled, more=more)
 
     def retry_many(self, wanted: BulkRequest) -> BulkReceipt:
         """Let the failed runs that fit go on from where they failed, as many as are taken at once."""

@@ -19,6 +19,7 @@ from app.engine.events.matcher import Matcher
 from app.engine.events.matching import KEYED, NAMED, Event, public_id
 from app.engine.events.publishing import Published, publish
 from app.engine.events.starting import Refusal
+from app.engine.metrics.meters import ApiMeters
 from app.models import Event as EventRow
 from app.models import User
 from app.schemas.event import EventForm
@@ -79,12 +80,15 @@ class EventDesk:
         clock: SyncedClock,
         dispatch: BackgroundDispatch,
         ttl_seconds: float,
+        meters: ApiMeters,
     ) -> None:
         self._engine = engine
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._matcher = Matcher(engine, clock, ttl_seconds)
-        self._commits: GroupCommit[EventRequest, _Taken] = GroupCommit(self._flush, name="events")
+        self._commits: GroupCommit[EventRequest, _Taken] = GroupCommit(
+            self._flush, name="events", observe=meters.batches_of("events")
+        )
 
     async def submit(self, request: EventRequest) -> EventAnswer:
         """Return what became of an event.

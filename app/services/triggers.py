@@ -23,6 +23,7 @@ from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.intake import Accepted, NewRun, accept
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
+from app.engine.metrics.meters import ApiMeters
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
@@ -77,23 +78,25 @@ class _NeedsValidation:
 class TriggerDesk:
     """Takes triggers; answers each once its run is committed. Lives on the event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is put together in one place, from what is made there
         self,
         engine: Engine,
         catalogue: Catalogue,
         key: str,
         clock: SyncedClock,
         dispatch: BackgroundDispatch,
+        meters: ApiMeters,
         key_ttl_seconds: int = KEY_TTL_SECONDS,
     ) -> None:
         self._engine = engine
+        self._meters = meters
         self._key_ttl_seconds = key_ttl_seconds
         self._key = key
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._plans = PlanCache(catalogue)
         self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
-            self._flush, name="intake"
+            self._flush, name="intake", observe=meters.batches_of("intake")
         )
         self._validating = asyncio.Semaphore(MAX_VALIDATIONS_AT_ONCE)
 
@@ -130,7 +133,13 @@ class TriggerDesk:
             answers = self._admit(connection, batch)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
-        return [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        self._meters.triggers_accepted(
+            (request.kind, result.duplicate)
+            for request, result in zip(batch, results, strict=True)
+            if isinstance(result, Accepted)
+        )
+        return results
 
     def _admit(
         self, connection: Connection, batch: Sequence[TriggerRequest]

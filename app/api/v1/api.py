@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.api.v1.endpoints import (
     account,
+    admin,
     approvals,
     controls,
     events,
@@ -29,3 +30,4 @@ router.include_router(approvals.links)
 router.include_router(approvals.router)
 router.include_router(controls.router)
 router.include_router(nodes.router)
+router.include_router(admin.router)

@@ -1,7 +1,7 @@
 """Put run ids on the queue: a hint. It may be lost or doubled without harm; the database has the truth."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -75,11 +75,14 @@ class Dispatcher:
 class BackgroundDispatch:
     """Dispatches what intake has committed without making anybody wait: one hint for all that gathered meanwhile."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, observe: Callable[[int], None] | None = None
+    ) -> None:
         self._batches: GroupCommit[str, bool] = GroupCommit(
             lambda run_ids: [dispatcher.dispatch(run_ids)] * len(run_ids),
             name="dispatch",
             max_batch=MAX_RUNS_PER_HINT,
+            observe=observe,
         )
 
     def put(self, run_id: str) -> asyncio.Future[bool]:

@@ -45,6 +45,8 @@ from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
+from app.engine.metrics.meters import WorkerMeters
+from app.engine.metrics.worker import WorkerMetrics
 from app.engine.orchestrator import Orchestrator
 from app.engine.outputs import Outputs
 from app.engine.registry import load_catalogue
@@ -79,8 +81,14 @@ class WorkerProcess:
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
-        self._journal = Journal(self._engine, lambda: self._lease.worker_id, self._follow_up)
         catalogue = self._catalogue = load_catalogue(settings.plugins_dir)
+        self._meters = WorkerMeters(
+            catalogue.names(), lambda: self._orchestrator.in_flight, settings.runs_per_worker
+        )
+        self._metrics = WorkerMetrics(settings, self._meters)
+        self._journal = Journal(
+            self._engine, lambda: self._lease.worker_id, self._follow_up, self._meters
+        )
         self._http = build_client(build_policy(settings.egress_allow))
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
@@ -90,7 +98,9 @@ class WorkerProcess:
         self._orchestrator = Orchestrator(
             Workshop(
                 catalogue=catalogue,
-                claims=Claims(self._engine, catalogue, self._clock, outputs, self._follow_up),
+                claims=Claims(
+                    self._engine, catalogue, self._clock, outputs, self._follow_up, self._meters
+                ),
                 journal=self._journal,
                 lease=self._lease,
                 slots=self._slots,
@@ -108,8 +118,10 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._take_hint
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing = DutyLoop(self._make_renewal(settings.lease_seconds))
-        self._finding = [DutyLoop(duty) for duty in self._make_searches(settings.lease_seconds)]
+        done = self._meters.duty_done
+        self._renewing = DutyLoop(self._make_renewal(settings.lease_seconds), done)
+        searches = self._make_searches(settings.lease_seconds)
+        self._finding = [DutyLoop(duty, done) for duty in searches]
 
     async def run(self) -> None:
         """Work until TERM or INT, then give everything back in order."""
@@ -139,6 +151,7 @@ class WorkerProcess:
                 f"The worker cannot register in the database ({reason}): is it migrated?"
             ) from None
         self._watchdog.start()
+        self._metrics.begin()
         for duty in (self._renewing, *self._finding):
             duty.start()
         self._hints.start()
@@ -159,6 +172,7 @@ class WorkerProcess:
         await asyncio.to_thread(self._renewing.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
+        await self._metrics.end()
         await asyncio.to_thread(self._followers.shutdown)
         await self._http.aclose()
         self._artifacts.close()
@@ -210,7 +224,7 @@ class WorkerProcess:
                 lease_seconds / REAPS_PER_LEASE,
             ),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
-            Children(self._engine, self._clock, self._endings),
+            Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
             HookCalls(self._engine, self._clock, self._call_urls),
         )

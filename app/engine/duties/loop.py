@@ -1,7 +1,7 @@
 """The loop that every background duty runs in, written once."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.core.logging import get_logger
@@ -24,11 +24,12 @@ class DutyLoop:
     """Runs a duty in a thread of its own until it is stopped.
 
     A failure is logged, and the duty tried again after twice its interval: never much later, for a lease must be renewed
-    soon after the database is back.
+    soon after the database is back. `done` is told the duty's name and what each round has done, a failure as `failed`.
     """
 
-    def __init__(self, duty: Duty) -> None:
+    def __init__(self, duty: Duty, done: Callable[[str, Mapping[str, int]], None]) -> None:
         self._duty = duty
+        self._done = done
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name=f"duty-{duty.name}", daemon=True)
 
@@ -53,7 +54,9 @@ class DutyLoop:
             log.warning(
                 "duty_failed", duty=self._duty.name, error=f"{type(error).__name__}: {error}"
             )
+            self._done(self._duty.name, {"failed": 1})
             return 2 * self._duty.interval_seconds
         if any(counts.values()):
+            self._done(self._duty.name, counts)
             log.debug("duty_done", duty=self._duty.name, **counts)
         return self._duty.interval_seconds

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -49,8 +50,14 @@ Sign = Callable[[str], Awaitable[Caller]]
 
 
 @pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
-    return Settings(_env_file=None, database_url=database_url, redis_url=redis_url, secret_key=KEY)
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret_key=KEY,
+        data_dir=tmp_path,
+    )
 
 
 @pytest.fixture

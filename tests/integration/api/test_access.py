@@ -21,6 +21,7 @@ PUBLIC = {
     "/health",
     "/health/live",
     "/health/ready",
+    "/metrics",
     "/openapi.json",
     "/api/v1/login",
     "/api/v1/register",

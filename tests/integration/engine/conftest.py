@@ -13,6 +13,7 @@ from app.core.statuses import Role
 from app.db.base import make_engine
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.delivery.process import WorkerProcess
+from app.engine.metrics.meters import ApiMeters
 from app.engine.registry import load_catalogue
 from app.models import User
 from app.services.triggers import TriggerDesk
@@ -40,7 +41,9 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     engine = make_engine(settings.database_url)
     redis = connect_redis(settings.redis_url)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(engine, load_catalogue(settings.plugins_dir), KEY, SyncedClock(), dispatch)
+    desk = TriggerDesk(
+        engine, load_catalogue(settings.plugins_dir), KEY, SyncedClock(), dispatch, ApiMeters()
+    )
     owner_id = new_id()
     with Session(engine) as session:
         session.add(

@@ -40,6 +40,7 @@ from app.engine.controls.resuming import resume_runs
 from app.engine.controls.retrying import retry_runs
 from app.engine.intake import NewRun, accept
 from app.engine.journal import Verdict, write_fenced
+from app.engine.metrics.meters import WorkerMeters
 from app.engine.outputs import Outputs
 from app.engine.planning.record import StepState, Waiting
 from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended, settle
@@ -53,6 +54,7 @@ from tests.integration.engine.world import World
 START = datetime(2026, 11, 21, tzinfo=UTC)
 FOR_EVER = timedelta(days=36_500)
 CATALOGUE = load_catalogue(Path(__file__).parent / "gated_nodes")
+METERS = WorkerMeters((), lambda: 0, 1)
 RECORD_MOVES = """
 CREATE TRIGGER record_moves AFTER UPDATE OF status ON runs WHEN OLD.status <> NEW.status
 BEGIN INSERT INTO moves VALUES (OLD.status, NEW.status); END
@@ -127,7 +129,7 @@ class ControlMachine(RuleBasedStateMachine):
         self.zombies: list[Hold] = []
         self.epochs: dict[str, int] = {}
         outputs = Outputs(cast("Any", None), 1_000_000)
-        self.claims = Claims(self.engine, CATALOGUE, self.clock, outputs, lambda _: None)
+        self.claims = Claims(self.engine, CATALOGUE, self.clock, outputs, lambda _: None, METERS)
         with self.engine.begin() as connection:
             connection.execute(text('CREATE TABLE moves ("before" text, "after" text)'))
             connection.execute(text(RECORD_MOVES))

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.core.clock import SyncedClock, SystemClock
 from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.metrics.meters import ApiMeters
 from app.services.events import EventAnswer, EventDesk, EventRequest
 from tests.integration.engine.world import World, owner_claims
 
@@ -33,7 +34,7 @@ class Publisher:
     def desk(self, shift: float = 0.0) -> EventDesk:
         if shift not in self._desks:
             self._desks[shift] = EventDesk(
-                self._world.engine, ShiftedClock(shift), self._dispatch, DAY
+                self._world.engine, ShiftedClock(shift), self._dispatch, DAY, ApiMeters()
             )
         return self._desks[shift]
 

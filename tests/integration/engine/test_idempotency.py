@@ -12,6 +12,7 @@ from app.core.statuses import RunStatus
 from app.db.base import make_engine
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.duties.idempotency import Idempotency
+from app.engine.metrics.meters import ApiMeters
 from app.engine.registry import load_catalogue
 from app.models import Run, Workflow
 from app.services.triggers import TriggerDesk
@@ -42,7 +43,7 @@ async def test_duplicates_over_two_processes_are_one_run_for_each_key(world: Wor
     dispatch = BackgroundDispatch(Dispatcher(connect_redis(str(world.settings.redis_url))))
     other = World(
         engine,
-        TriggerDesk(engine, load_catalogue(None), KEY, SyncedClock(), dispatch),
+        TriggerDesk(engine, load_catalogue(None), KEY, SyncedClock(), dispatch, ApiMeters()),
         world.owner_id,
         world.settings,
     )

@@ -1,6 +1,6 @@
 """Control over runs: pause, resume, cancel, retry and replay."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -10,6 +10,7 @@ from app.api.body import GuardedRoute
 from app.api.deps import CurrentUser, IdempotencyKey, OpenSession, RunId, Services, current_user
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.metrics.meters import ApiMeters
 from app.schemas.control import (
     BulkReceipt,
     BulkRequest,
@@ -43,12 +44,17 @@ async def get_controls(
     """Return what the caller may do to their runs; those that go on are handed on once it is committed."""
     controls = Controls(session, user, container.catalogue, [])
     after.add_task(_hand_on, container.dispatch, controls.due)
+    after.add_task(_count_cancelled, container.metrics.meters, controls.cancelled)
     return controls
 
 
 async def _hand_on(dispatch: BackgroundDispatch, run_ids: Sequence[str]) -> None:
     for run_id in run_ids:
         dispatch.put(run_id)
+
+
+async def _count_cancelled(meters: ApiMeters, cancelled: Collection[str]) -> None:
+    meters.cancelled(len(cancelled))
 
 
 def _reason(form: ControlRequest | None) -> str | None:

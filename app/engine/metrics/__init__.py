@@ -1,0 +1,1 @@
+"""What a process counts and measures, and how Prometheus and people come to see it."""
