@@ -40,6 +40,9 @@ class _HintWorker(SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Leave signals to the main thread."""
 
+    def subscribe(self) -> None:
+        """Take no commands from Redis: nobody gives any, and the thread that listens would hold up each stop by a second."""
+
     def request_stop_soon(self) -> None:
         """Stop after the current hint."""
         self._stop_requested = True
