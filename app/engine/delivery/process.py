@@ -103,7 +103,7 @@ class WorkerProcess:
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
-            connect_redis(settings.redis_url, timeout_seconds=None), self._take_hint
+            connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._take_hint
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
         self._renewing = DutyLoop(self._make_renewal(settings.lease_seconds))
