@@ -53,7 +53,7 @@ Sign = Callable[[str], Awaitable[Caller]]
 @pytest.fixture(autouse=True)
 def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash at next to no cost: each test registers and logs in. The real parameters are tests/unit/api/test_passwords.py's."""
-    cheap = passwords.argon2.using(type="ID", memory_cost=64, time_cost=1, parallelism=1)  # type: ignore[no-untyped-call]
+    cheap = passwords._HASHER.using(memory_cost=64, time_cost=1)
     monkeypatch.setattr(passwords, "_HASHER", cheap)
     monkeypatch.setattr(passwords, "_NOBODY", cheap.hash(""))
 
