@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis
 import psycopg2
 import pytest
+import structlog
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from redis import Redis
 from sqlalchemy.engine import make_url
@@ -25,6 +26,14 @@ FAST = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "300",
+    # A clone costs a quarter when nobody could want to replay it, and nothing else looks through hundreds of them.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "jit": "off",
 }
 
 
@@ -67,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     `test --long` draws new ones.
     """
+    _log_plain_tracebacks()
     hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
     if "not long" in config.getoption("markexpr"):
         hypothesis.settings.load_profile("steady")
@@ -131,6 +141,14 @@ def redis_url(servers: Servers, worker_id: str) -> str:
     with Redis.from_url(url) as redis:
         redis.flushdb()
     return url
+
+
+def _log_plain_tracebacks() -> None:
+    """Do without local values in tracebacks, as the product does: large ones take most of a minute to lay out."""
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
 
 
 def _administer(url: str, sql: str) -> None:

@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -127,11 +128,7 @@ class Catalogue:
         config, output = node_models(node_class)
         adapter = TypeAdapter(output)
         self._types[node.type] = NodeType(
-            node,
-            config,
-            adapter,
-            _describe(node, config, adapter, source),
-            awaits_nothing(node_class.run),
+            node, config, adapter, _describe(node, source), awaits_nothing(node_class.run)
         )
 
     def load(self, source: str, modules: Iterator[ModuleType]) -> None:
@@ -213,15 +210,21 @@ def _node_classes(module: ModuleType) -> Iterator[type[AnyNode]]:
         )
 
 
-def _describe(
-    node: AnyNode, config: type[BaseModel], output: TypeAdapter[Any], source: str
-) -> NodeInfo:
+@cache
+def _schemas(node_class: type[AnyNode]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schemas of config and output, which take longer to write than everything else about a catalogue."""
+    config, output = node_models(node_class)
+    return config.model_json_schema(), TypeAdapter(output).json_schema(mode="serialization")
+
+
+def _describe(node: AnyNode, source: str) -> NodeInfo:
+    config_schema, output_schema = _schemas(type(node))
     return NodeInfo(
         type=node.type,
         title=node.title or node.type.replace("_", " ").capitalize(),
         description=inspect.cleandoc(type(node).__doc__ or ""),
-        config_schema=config.model_json_schema(),
-        output_schema=output.json_schema(mode="serialization"),
+        config_schema=config_schema,
+        output_schema=output_schema,
         ports=node.ports,
         example=node.example,
         source=source,

@@ -115,7 +115,7 @@ class WorkerProcess:
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
-            connect_redis(settings.redis_url, timeout_seconds=None), self._take_hint
+            connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._take_hint
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
         done = self._meters.duty_done

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -43,6 +44,9 @@ class _HintWorker(SimpleWorker):
 
     def _install_signal_handlers(self) -> None:
         """Leave signals to the main thread."""
+
+    def subscribe(self) -> None:
+        """Take no commands from Redis: nobody gives any, and the thread that listens would hold up each stop by a second."""
 
     def request_stop_soon(self) -> None:
         """Stop after the current hint."""
@@ -98,8 +102,12 @@ class _HintWorker(SimpleWorker):
 class HintConsumer:
     """Runs an RQ worker in a thread, and a new one whenever Redis took the last one down."""
 
-    def __init__(self, redis: Redis, advance: Callable[[Sequence[str]], int]) -> None:
+    def __init__(
+        self, redis: Redis, wakers_redis: Redis, advance: Callable[[Sequence[str]], int]
+    ) -> None:
         self._redis = redis
+        self._wakers_redis = wakers_redis
+        self._client_id: int | None = None
         self._job_class: type[Any] = type(
             "BoundHintJob", (HintJob,), {"advance": staticmethod(advance)}
         )
@@ -118,7 +126,10 @@ class HintConsumer:
             self._worker.request_stop_soon()
 
     def join(self, timeout_seconds: float = DEQUEUE_SECONDS + 2.0) -> None:
-        """Wait for the end of the thread."""
+        """Wait for the end of the thread, which need not sit out its wait for a hint."""
+        if self._client_id is not None:
+            with suppress(RedisError):
+                self._wakers_redis.client_unblock(self._client_id)
         self._thread.join(timeout_seconds)
 
     def _consume(self) -> None:
@@ -141,5 +152,6 @@ class HintConsumer:
         self._worker = _HintWorker(
             [queue], connection=self._redis, serializer=JSONSerializer, job_class=self._job_class
         )
+        self._client_id = self._redis.client_id()  # the thread's only connection
         if not self._stopping.is_set():
             self._worker.work(logging_level="WARNING")

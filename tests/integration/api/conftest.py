@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from app.api.application import create_app
 from app.api.container import Container
 from app.core.config import Settings
+from app.core.security import passwords
 
 KEY = "a secret key that is long enough for a test"
 PASSWORD = "correct horse battery"
@@ -47,6 +49,14 @@ class Caller:
 
 
 Sign = Callable[[str], Awaitable[Caller]]
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash at next to no cost: each test registers and logs in. The real parameters are tests/unit/api/test_passwords.py's."""
+    cheap = passwords._HASHER.using(memory_cost=64, time_cost=1)
+    monkeypatch.setattr(passwords, "_HASHER", cheap)
+    monkeypatch.setattr(passwords, "_NOBODY", cheap.hash(""))
 
 
 @pytest.fixture
@@ -93,11 +103,23 @@ async def ada(sign_up: Sign) -> Caller:
     return await sign_up("ada@example.com")
 
 
+@cache
+def _first_app() -> FastAPI:
+    return create_app(Settings(_env_file=None))
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
+    """Serve with an application that takes over the routes of the process's first one.
+
+    FastAPI works them out when they are first called, which takes longer than a test.
+    """
     app = create_app(settings)
+    app.router.routes[:] = _first_app().router.routes
+    app.dependency_overrides = _first_app().dependency_overrides
     async with app.router.lifespan_context(app):
         yield app
+    app.dependency_overrides.clear()
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:

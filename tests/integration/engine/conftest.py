@@ -1,8 +1,10 @@
 """A platform without HTTP: a real database, Redis, a trigger desk, and a worker on the test's own loop."""
 
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlmodel import Session
 
@@ -19,6 +21,14 @@ from app.models import User
 from app.services.triggers import TriggerDesk
 from tests.integration.engine.publisher import Publisher
 from tests.integration.engine.world import KEY, World
+
+_trusted = cache(httpx.create_ssl_context)
+
+
+@pytest.fixture(autouse=True)
+def _one_ssl_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the trusted certificates once a process, not for each worker: it takes longer than most runs."""
+    monkeypatch.setattr(httpx, "create_ssl_context", _trusted)
 
 
 @pytest.fixture
