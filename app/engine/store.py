@@ -231,16 +231,17 @@ TAKE_DUE = Statement(
     },
     returns={"id": Id()},
 )
+# What time it is.
+POSTGRES_NOW = Statement("SELECT clock_timestamp() AS now", returns={"now": UtcDateTime()})
+SQLITE_NOW = Statement(
+    "SELECT strftime('%Y-%m-%d %H:%M:%f000', 'now') AS now", returns={"now": UtcDateTime()}
+)
 
 
 def database_now(connection: Connection) -> datetime:
     """Return the database's clock."""
-    sql = (
-        "SELECT clock_timestamp() AS now"
-        if connection.dialect.name == "postgresql"
-        else "SELECT strftime('%Y-%m-%d %H:%M:%f000', 'now') AS now"
-    )
-    now: datetime = Statement(sql, returns={"now": UtcDateTime()}).run(connection)[0][0]
+    clock = POSTGRES_NOW if connection.dialect.name == "postgresql" else SQLITE_NOW
+    now: datetime = clock.run(connection)[0][0]
     return now
 
 

@@ -33,7 +33,7 @@ LEFT_WAITS = "SELECT w.* FROM waits w JOIN runs r ON r.id = w.run_id"
 
 @pytest.fixture(scope="session")
 def database_of_site(servers: Servers) -> Iterator[str]:
-    """A migrated database for the whole session."""
+    """A migrated database for all tests here."""
     name = f"control_{new_id().replace('-', '')}"
     keeper = Database(servers.postgres)
     keeper.rows(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy')
@@ -91,6 +91,7 @@ def platform(site: Platform, people: dict[str, Desk], sink: Sink) -> Iterator[Pl
         site.kill_workers()
         site.database.rows("TRUNCATE runs, steps, run_logs, waits, workers")
         raise
+    site.kill_surplus_workers()
 
 
 def check_runs(site: Platform) -> None:

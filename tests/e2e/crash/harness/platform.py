@@ -168,6 +168,13 @@ class Platform:
         (worker,) = [worker for worker in self._workers if worker.pid == pid]
         worker.kill()
 
+    def kill_surplus_workers(self) -> None:
+        """Leave one worker: the others would share the processors with the tests that follow."""
+        living = [worker for worker in self._workers if not worker.has_ended()]
+        for worker in living[1:]:
+            worker.kill()
+        self._workers = living[:1]
+
     def kill_workers(self) -> None:
         """Kill all workers and see to it that nothing of them is left."""
         for worker in self._workers:
