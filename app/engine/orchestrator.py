@@ -87,9 +87,10 @@ class Orchestrator:
         """Let attempts in flight end, interrupt the rest after `seconds`; all runs are given back."""
         if self._runs:
             await asyncio.wait(self._runs, timeout=seconds)
-        for task in self._runs:
-            task.cancel()
         if self._runs:
+            for task in self._runs:
+                task.cancel()
+            log.info("runs_interrupted", runs=len(self._runs))
             await asyncio.wait(self._runs, timeout=GIVE_BACK_SECONDS)
 
     def drop_all(self) -> None:
@@ -203,8 +204,9 @@ class Orchestrator:
         settled += run.resolve(self._inboxes[run.id].take(), now, random.random)
         lines = [(state, came.lines) for state, came in ended if came.lines]
         checkpoint = run.advance(settled, lines, now, draining=self._draining)
-        brought = {state.path: came.brought for state, came in ended}
-        checkpoint = replace(checkpoint, brought=brought)
+        checkpoint = replace(
+            checkpoint, brought={state.path: came.brought for state, came in ended}
+        )
         return await self._stow(
             run, checkpoint, {state.path: came.artifact for state, came in ended}
         )

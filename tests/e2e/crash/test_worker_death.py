@@ -270,7 +270,7 @@ def test_a_worker_that_is_told_to_stop_while_a_commit_hangs_repeats_no_committed
         platform.database.until_standing_still()
 
         leaving.send(signal.SIGTERM)
-        leaving.until_said("worker_stopping")
+        leaving.until_said("runs_interrupted")
     exit_code = leaving.until_ended()
     platform.worker()
     platform.until_ended()

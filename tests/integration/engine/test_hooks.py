@@ -41,7 +41,7 @@ class HandClock(SystemClock):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta()
+        self.ahead = timedelta(seconds=1)  # never behind what a worker takes for the database's
 
     def now(self) -> datetime:
         return super().now() + self.ahead
