@@ -1,6 +1,7 @@
 """The least of HTTP/1.1: one keep-alive connection, one request at a time, answers with a Content-Length."""
 
 import asyncio
+from typing import cast
 from urllib.parse import urlsplit
 
 HEAD_END = b"\r\n\r\n"
@@ -55,8 +56,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
 
     def data_received(self, data: bytes) -> None:
         """Collect an answer until it is whole."""
