@@ -14,7 +14,7 @@ STYLE = (
     ".rate{stroke:#1864ab;fill:none;stroke-width:2}.late{stroke:#c92a2a;fill:none;stroke-width:2}"
 )
 TICKS = 4
-NICE = (1, 2, 2.5, 5, 10)
+NICE = (1, 2, 2.5, 3, 4, 5, 6, 8, 10)
 Place = Callable[[float, float], tuple[float, float]]
 
 
@@ -42,7 +42,7 @@ def load_chart(points: Sequence[Point]) -> str:
 
 
 def nice(value: float) -> float:
-    """Return the next round number from `value` up: 1, 2, 2.5 or 5 times a power of ten."""
+    """Return the next round number from `value` up, at which an axis may end."""
     power = 1.0
     while power * 10 <= value:
         power *= 10

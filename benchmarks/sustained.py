@@ -12,6 +12,7 @@ from benchmarks.queries import finished, scalar, settled
 from benchmarks.shapes import BODY, Steps
 
 MARGIN_SECONDS = 2.0
+PATIENCE_SECONDS = 60
 MICROSECONDS = 1_000_000
 INCOMPLETE = """
 SELECT count(*) FROM runs r JOIN workflows w ON w.id = r.workflow_id WHERE w.name = :name
@@ -46,7 +47,11 @@ def sustained(
         database_url=platform.database_url,
         backlog=BACKLOG_PER_WORKER * workers,
     )
+    already = finished(engine)
     with loading(job) as generator:
+        # The load generator takes a moment to start, on a busy machine a long one.
+        if not wait_until(lambda: finished(engine) > already, PATIENCE_SECONDS):
+            raise SystemExit(f"{name}: no run has finished after {PATIENCE_SECONDS} s")
         _pause(warm_up)
         before = _moment(platform)
         _pause(seconds)
@@ -64,8 +69,10 @@ def sustained(
 def budget_between(workload: str, workers: int, before: Moment, after: Moment) -> Budget:
     """Return the rate, and the processor time of a run by kind of process, between two moments."""
     runs = after.runs - before.runs
+    if not runs:
+        raise SystemExit(f"{workload}: no run has finished in {after.at - before.at:.0f} s")
     costs = {
-        kind: (seconds - before.cpu_seconds.get(kind, 0.0)) / max(runs, 1) * MICROSECONDS
+        kind: (seconds - before.cpu_seconds.get(kind, 0.0)) / runs * MICROSECONDS
         for kind, seconds in sorted(after.cpu_seconds.items())
     }
     return Budget(workload, workers, runs / (after.at - before.at), costs)
