@@ -301,13 +301,18 @@ async def test_a_redirect_to_another_protocol_fails(context: FakeContext) -> Non
 
 
 async def test_cancelling_the_step_frees_the_connection(context: FakeContext) -> None:
+    asked = asyncio.Event()
+
     async def stay_silent(writer: asyncio.StreamWriter) -> None:
+        asked.set()
         await writer.wait_closed()
 
     async with serve(stay_silent, reply(body=b"ok")) as server:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await call(context, server.url())
+        calling = asyncio.create_task(call(context, server.url()))
+        await asked.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
         output = await call(context, server.url())
 
     assert output.body == "ok"

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from app.core.statuses import RunStatus
 from app.engine.controls import store
-from app.engine.controls.control import Control
-from app.engine.store import HINT_GRACE_SECONDS
+from app.engine.controls.control import HINT_GRACE, Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ def resume_runs(connection: Connection, run_ids: Sequence[str], control: Control
     One that a worker still holds is told to look at its waits again, and goes back to the queue when that worker lets go.
     """
     rows = [{"id": run_id} for run_id in sorted(set(run_ids))]
-    again = control.at + timedelta(seconds=HINT_GRACE_SECONDS)
+    again = control.at + HINT_GRACE
     resumed = store.RESUME.run(connection, rows, again=again, control=control.stored)
     due = tuple(row.id for row in resumed if row.status is RunStatus.QUEUED)
     return Resumed(frozenset(row.id for row in resumed), due)

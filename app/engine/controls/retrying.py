@@ -12,13 +12,12 @@ from app.core.statuses import RunStatus
 from app.engine import store as engine_store
 from app.engine.checkpoint import CHECKPOINTS_PER_EPOCH, Checkpoint
 from app.engine.controls import store
-from app.engine.controls.control import Control
+from app.engine.controls.control import HINT_GRACE, Control
 from app.engine.controls.refusals import RunNotRetryable, StepNotRetryable
 from app.engine.language.plan import Plan
 from app.engine.planning.record import ENDED_IN_FAILURE, Record, StepState, latest
 from app.engine.planning.retrying import Anew, go_on_from
 from app.engine.plans import LoadedVersion, PlanCache
-from app.engine.store import HINT_GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def _write(connection: Connection, anew: Mapping[str, tuple[int, Anew]], control
     store.RETRY.run(
         connection,
         [{"id": run_id} for run_id in anew],
-        again=control.at + timedelta(seconds=HINT_GRACE_SECONDS),
+        again=control.at + HINT_GRACE,
         control=control.stored,
     )
     superseded = [

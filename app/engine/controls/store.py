@@ -6,11 +6,13 @@ from app.core.statuses import AttemptStatus, RunStatus
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
 
-# Cancel what is not over: whoever holds it holds it no longer.
+# Cancel what is not over: whoever holds it holds it no longer. Nothing ends before it started, although clocks differ a little
+# and a claim may have been committed after `:now` was read.
 CANCEL = Statement(
     """
     UPDATE runs SET status = 'cancelled', worker_id = NULL, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
-                    signalled = false, finished_at = :now, control = :control
+                    signalled = false, control = :control,
+                    finished_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
     WHERE id {among_ids} AND status IN ('queued', 'running', 'waiting', 'paused')
     RETURNING id
     """,
@@ -21,7 +23,7 @@ CANCEL = Statement(
 # Their steps that run or wait end with them. (`changed` goes on from the new epoch: `:commits` are counted per epoch.)
 CANCEL_STEPS = Statement(
     """
-    UPDATE steps SET status = 'cancelled', finished_at = :now,
+    UPDATE steps SET status = 'cancelled', finished_at = CASE WHEN started_at > :now THEN started_at ELSE :now END,
                      changed = (SELECT runs.epoch FROM runs WHERE runs.id = steps.run_id) * :commits
     WHERE run_id {among_ids} AND status IN ('running', 'waiting')
     """,

@@ -69,7 +69,7 @@ class Platform:
         """Forget all runs; the account and the API stay."""
         self.sink = sink
         self.accepted = []
-        if self._api is None or self._api.has_ended():  # a test that failed left it so
+        if self.api_is_down():  # a test that failed left it so
             self.api()
         self.database.rows("TRUNCATE runs, steps, run_logs, workers")
         with Redis.from_url(self.redis_url) as client:
@@ -79,6 +79,10 @@ class Platform:
         """Start the API and wait until it serves."""
         self._api = start_api(self.settings, self._log("api"))
         until_answering(self._api, self.settings["PORT"])
+
+    def api_is_down(self) -> bool:
+        """Tell whether the API is not there."""
+        return self._api is None or self._api.has_ended()
 
     def kill_api(self) -> None:
         """Kill the API."""
@@ -90,6 +94,10 @@ class Platform:
         worker = start_worker({**self.settings, **settings}, self._log("worker"))
         self._workers.append(worker)
         return worker
+
+    def living_workers(self) -> int:
+        """Return how many workers there are."""
+        return sum(not worker.has_ended() for worker in self._workers)
 
     def registered(self, *workers: Process) -> None:
         """Wait until workers are ready."""
@@ -154,6 +162,11 @@ class Platform:
         """Return how many runs there are in each status."""
         rows = self.database.rows("SELECT status, count(*) AS n FROM runs GROUP BY status")
         return {row["status"]: row["n"] for row in rows}
+
+    def kill_worker(self, pid: int) -> None:
+        """Kill one of the workers."""
+        (worker,) = [worker for worker in self._workers if worker.pid == pid]
+        worker.kill()
 
     def kill_workers(self) -> None:
         """Kill all workers and see to it that nothing of them is left."""

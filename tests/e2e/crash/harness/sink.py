@@ -6,10 +6,9 @@ from collections import Counter, defaultdict
 from types import TracebackType
 from typing import Self
 
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n"
-    + b'{"ok": true}'
-)
+JSON = b"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n" + b'{"ok": true}'
+ANSWER = b"HTTP/1.1 200 OK\r\n" + JSON
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\n" + JSON
 HELD = "/held"
 START_SECONDS = 5.0
 
@@ -17,13 +16,15 @@ START_SECONDS = 5.0
 class Sink:
     """Counts effects by Idempotency-Key. Requests whose path begins with `/held` are answered once it was opened.
 
-    `holding` counts those not answered yet, also when the caller has died meanwhile.
+    `holding` counts those not answered yet, also when the caller has died meanwhile. Paths in `broken` answer 400.
     """
 
     def __init__(self) -> None:
         self.effects: Counter[str] = Counter()
         self.bodies: list[bytes] = []
         self.holding = 0
+        self.broken: set[str] = set()
+        self._held: list[asyncio.StreamReader] = []
         self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="sink", daemon=True)
@@ -33,6 +34,11 @@ class Sink:
     def url(self, path: str = "/") -> str:
         """Return the address of a path."""
         return f"http://127.0.0.1:{self._port}{path}"
+
+    @property
+    def abandoned(self) -> int:
+        """Return how many requests were held whose caller has hung up."""
+        return sum(caller.at_eof() or caller.exception() is not None for caller in self._held)
 
     def open(self, path: str = HELD) -> None:
         """Answer everything that is held under a path, and hold nothing there from now on."""
@@ -87,9 +93,10 @@ class Sink:
         path = request.split()[1]
         if path.startswith(HELD):
             self.holding += 1
+            self._held.append(reader)
             try:
                 await self._gates[path].wait()
             finally:
                 self.holding -= 1
-        writer.write(ANSWER)
+        writer.write(REFUSAL if path in self.broken else ANSWER)
         await writer.drain()

@@ -54,10 +54,11 @@ def forget(database: Database) -> None:
     database.rows("TRUNCATE broken_rules")
 
 
-def check_rules(database: Database) -> None:
-    """Check that no write has broken a rule."""
-    broken = database.rows("SELECT * FROM broken_rules LIMIT 5")
-    assert not broken, broken
+def check_rules(database: Database, but: Iterable[str] = ()) -> None:
+    """Check that no write has broken a rule, but those that do not hold here."""
+    found = database.rows("SELECT * FROM broken_rules")
+    broken = [row for row in found if row["rule"] not in but]
+    assert not broken, broken[:5]
 
 
 def _forbid(database: Database, table: str, event: str, rule: str, condition: str) -> None:
