@@ -1,6 +1,6 @@
 """A sink for HTTP steps: it answers every request at once, except those to /held, which wait until /release is asked.
 
-Run as a module, in a process of its own, it prints its port.
+Every answer is the number of requests that are held. Run as a module, in a process of its own, it prints its port.
 """
 
 import asyncio
@@ -14,9 +14,7 @@ import httpx
 import uvloop
 
 HEAD_END = b"\r\n\r\n"
-ANSWER = (
-    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"ok":true}'
-)
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
 LENGTH = b"content-length:"
 
 
@@ -52,15 +50,17 @@ class Sink(asyncio.Protocol):
             self.held.add(self)
             return
         if path == b"/release":
-            for waiting in list(self.held):
-                waiting.answer()
+            released = list(self.held)
             self.held.clear()
+            for waiting in released:
+                waiting.answer()
         self.answer()
 
     def answer(self) -> None:
         """Answer the request."""
         if self._transport is not None:
-            self._transport.write(ANSWER)
+            body = str(len(self.held))
+            self._transport.write(f"{HEAD.format(length=len(body))}{body}".encode())
 
 
 def whole_request(received: bytes) -> bytes | None:
@@ -94,6 +94,11 @@ def sink() -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
+
+
+def holding(address: str) -> int:
+    """Return how many requests a sink holds."""
+    return int(httpx.get(address).text)
 
 
 def release(address: str) -> None:

@@ -6,13 +6,12 @@ from benchmarks.figures.http import LOOPBACK
 from benchmarks.findings import Findings, Row, at_most
 from benchmarks.load import Job, load
 from benchmarks.platform import Platform, running
-from benchmarks.queries import scalar, settled
+from benchmarks.queries import settled
 from benchmarks.shapes import BODY, calling, chain
-from benchmarks.sink import release, sink
+from benchmarks.sink import holding, release, sink
 
 IN_FLIGHT = 1_000
 PATIENCE_SECONDS = 60
-HOLDING = "SELECT count(*) FROM steps WHERE path = 'send' AND status = 'running'"
 IDLE_MB = at_most(110)
 NO_GROWTH_MB = at_most(5)
 PARTS = 5
@@ -66,10 +65,8 @@ def _in_flight() -> list[Row]:
     with sink() as address, running(**settings) as platform:
         webhook = platform.workflow("held", *calling(f"{address}/held"))
         load(Job(webhook, BODY, CONNECTIONS, PATIENCE_SECONDS, "held", most=IN_FLIGHT))
-        if not wait_until(lambda: scalar(platform.engine, HOLDING) == IN_FLIGHT, PATIENCE_SECONDS):
-            raise SystemExit(
-                f"{scalar(platform.engine, HOLDING)} of {IN_FLIGHT} runs are in flight"
-            )
+        if not wait_until(lambda: holding(address) == IN_FLIGHT, PATIENCE_SECONDS):
+            raise SystemExit(f"{holding(address)} of {IN_FLIGHT} runs are in flight")
         size = platform.resident_mb("worker")
         release(address)
         settled(platform.engine)
