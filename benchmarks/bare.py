@@ -5,6 +5,7 @@ process that inserts small rows into Postgres, each caller waiting for its own c
 """
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import uvloop
 from sqlalchemy import Engine, text
 
@@ -21,7 +21,7 @@ from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.embedded.waiting import wait_until
 from benchmarks.load import Job, load
-from benchmarks.platform import free_port
+from benchmarks.platform import HOST, free_port
 from benchmarks.shapes import BODY
 
 CREATE = "CREATE TABLE IF NOT EXISTS bare (id uuid PRIMARY KEY, body json)"
@@ -91,18 +91,18 @@ def _serving() -> Iterator[str]:
             *("--no-access-log", "--log-level", "warning"),
         ]
     )
-    url = f"http://127.0.0.1:{port}"
     try:
-        if not wait_until(lambda: _answers(url), START_SECONDS):
+        if not wait_until(lambda: _listens(port), START_SECONDS):
             raise SystemExit("the bare uvicorn endpoint does not start")
-        yield url
+        yield f"http://{HOST}:{port}"
     finally:
         process.terminate()
         process.wait()
 
 
-def _answers(url: str) -> bool:
+def _listens(port: int) -> bool:
     try:
-        return httpx.get(url).status_code == 202
-    except httpx.HTTPError:
+        with socket.create_connection((HOST, port)):
+            return True
+    except OSError:
         return False

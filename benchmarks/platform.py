@@ -19,11 +19,14 @@ from sqlalchemy import Engine
 
 from app.core.config import Settings
 from app.db.base import make_engine
+from app.embedded.network import answers_ok
+from app.embedded.platform import READY_PATH
 from app.embedded.servers import servers_for
 from app.embedded.waiting import wait_until
 from benchmarks.processes import SUPERVISOR, cpu_seconds, resident_mb
 
 ROOT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
 PASSWORD = "a long password"
 START_SECONDS = 60
 
@@ -98,8 +101,8 @@ def started(
             [sys.executable, *command], env=environment, stdout=log, stderr=log, cwd=ROOT
         )
         try:
-            url = f"http://127.0.0.1:{port}"
-            if not wait_until(lambda: _answers(url), START_SECONDS):
+            url = f"http://{HOST}:{port}"
+            if not wait_until(lambda: answers_ok(HOST, port, READY_PATH), START_SECONDS):
                 raise SystemExit((folder / "up.log").read_text())
             yield url, process
         finally:
@@ -117,7 +120,7 @@ def seconds_to_ready(folder: Path, command: Sequence[str]) -> float:
 def free_port() -> int:
     """Return a port that nobody listens on at this moment."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
@@ -128,10 +131,3 @@ def _log_in(url: str, email: str) -> httpx.Client:
     login = client.post("/api/v1/login", data={"username": email, "password": PASSWORD})
     client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
     return client
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready", timeout=30).status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.findings import Budget, Findings, Row, Target
-from benchmarks.model import predicted, processes_for
+from benchmarks.model import costs_of_a_step, predicted, processes_for
 
 CHART = "load.svg"
 SIZES = (2, 4, 8, 16, 32)
+LENGTHS = (3, 10)
+MODELLED = "3 steps"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ def render(found: Findings, circumstances: Circumstances) -> str:
         _section("Figures", figures_table(found.rows)),
         _section("Load curve", _curve(found)) if found.curve else "",
         _section("Processor time of a run", budgets_table(found.budgets)) if found.budgets else "",
+        _section("A run and its steps", _steps(found)),
         _section("The model against the measurements", _checks(found, circumstances.cores)),
         _section("Sizing", _sizes(found)),
     ]
@@ -117,9 +120,21 @@ def _curve(found: Findings) -> str:
     return f"![accepted rate and p99 latency over offered load]({CHART})\n\n{table(head, cells)}"
 
 
+def _steps(found: Findings) -> str:
+    """Split the processor time of a run into what any run costs and what each step adds."""
+    short, long = (_budget(found, f"{steps} steps") for steps in LENGTHS)
+    if short is None or long is None:
+        return ""
+    costs = costs_of_a_step(short, long, LENGTHS)
+    cells = [(kind, f"{run:,.0f}", f"{step:,.0f}") for kind, (run, step) in costs.items()]
+    total = [sum(part) for part in zip(*costs.values(), strict=True)]
+    cells.append(("all", f"{total[0]:,.0f}", f"{total[1]:,.0f}"))
+    return table(("", "any run µs", "each step µs"), cells)
+
+
 def _checks(found: Findings, cores: int) -> str:
     """Compare the model, fed with the costs at one worker, with every number of workers that was measured."""
-    base = _base(found)
+    base = _budget(found, MODELLED)
     scaled = [budget for budget in found.budgets if base and budget.workload == base.workload]
     if base is None or len(scaled) < 2:
         return ""
@@ -135,7 +150,7 @@ def _checks(found: Findings, cores: int) -> str:
 
 def _sizes(found: Findings) -> str:
     """Tell the model's rates for machines of several sizes."""
-    base = _base(found)
+    base = _budget(found, MODELLED)
     if base is None:
         return ""
     cells = []
@@ -147,6 +162,7 @@ def _sizes(found: Findings) -> str:
     return table(head, cells)
 
 
-def _base(found: Findings) -> Budget | None:
-    """Return the costs that the model is fed with: 3 steps, one worker, the longest measurement first."""
-    return next((b for b in found.budgets if b.workload == "3 steps" and b.workers == 1), None)
+def _budget(found: Findings, workload: str) -> Budget | None:
+    """Return the costs of a workload with one worker; the first measurement is the longest."""
+    same = (one for one in found.budgets if one.workload == workload and one.workers == 1)
+    return next(same, None)

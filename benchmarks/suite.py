@@ -7,6 +7,7 @@ only where `--out` says.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     extent = QUICK if options.quick else FULL if options.full else USUAL
     require_proc()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("Stopped.")
+    )  # so that platforms are stopped too
     whole = not options.quick and not options.only
     folder = options.out or (HERE if whole else None)
     report, chart = measure(extent, options.only or list(FIGURES))

@@ -67,6 +67,24 @@ def test_the_report_tells_circumstances_figures_curve_costs_and_sizes() -> None:
     assert "## Sizing" in report
 
 
+def test_the_costs_of_a_step_are_told_apart_from_those_of_a_run() -> None:
+    longer = Budget("10 steps", 1, 400, {"API": 300.0, "worker": 1_300.0, "Postgres": 450.0})
+
+    report = render(Findings(budgets=[BUDGET, longer]), CIRCUMSTANCES)
+
+    assert "| worker | 300 | 100 |" in report
+    assert "| all | 550 | 150 |" in report
+
+
+def test_the_model_is_held_against_every_number_of_workers() -> None:
+    two = Budget("3 steps", 2, 1_600, BUDGET.microseconds)
+
+    report = render(Findings(budgets=[BUDGET, two]), CIRCUMSTANCES)
+
+    assert "| 1 | 1,000 | 1,667 | +67% |" in report
+    assert "| 2 | 1,600 | 2,000 | +25% |" in report
+
+
 def test_what_was_not_measured_has_no_section() -> None:
     report = render(Findings([Row("accepted", 1, "/s")]), CIRCUMSTANCES)
 
