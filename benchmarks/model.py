@@ -5,6 +5,8 @@ least of what the cores allow in all, what the workers allow, and what the API p
 counted in the first alone: Postgres works in many processes, Redis needs little.
 """
 
+import math
+
 from benchmarks.findings import Budget
 
 MICROSECONDS = 1_000_000
@@ -22,10 +24,10 @@ def predicted(budget: Budget, cores: int, workers: int, apis: int = 1) -> float:
 
 
 def processes_for(budget: Budget, cores: int) -> tuple[int, int]:
-    """Return how many workers and API processes use so many cores best: shares by cost, at least one of each."""
-    rate = cores * MICROSECONDS / budget.total
+    """Return the fewest workers and API processes that use so many cores as well as any number would."""
+    most = cores * MICROSECONDS / budget.total
     workers, apis = (
-        max(1, round(rate * budget.microseconds.get(kind, 0.0) / MICROSECONDS + 0.3))
+        max(1, math.ceil(most * budget.microseconds.get(kind, 0.0) / MICROSECONDS))
         for kind in ("worker", "API")
     )
     return workers, apis

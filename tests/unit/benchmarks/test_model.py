@@ -22,11 +22,13 @@ def test_one_api_process_ends_the_growth_of_workers() -> None:
     assert predicted(BUDGET, cores=64, workers=32, apis=4) == pytest.approx(20_000)
 
 
-def test_processes_suffice_for_all_cores() -> None:
-    for cores in (2, 4, 8, 16, 32):
+def test_processes_suffice_for_all_cores_and_none_is_idle() -> None:
+    for cores in (1, 2, 4, 8, 16, 32):
         workers, apis = processes_for(BUDGET, cores)
 
-        assert predicted(BUDGET, cores, workers, apis) >= 0.8 * cores * 1_000
+        assert predicted(BUDGET, cores, workers, apis) == pytest.approx(cores * 1_000)
+        assert workers == 1 or predicted(BUDGET, cores, workers - 1, apis) < cores * 1_000
+        assert apis == 1 or predicted(BUDGET, cores, workers, apis - 1) < cores * 1_000
 
 
 def test_what_a_step_costs_is_the_slope_between_two_lengths() -> None:
