@@ -1,1 +1,1 @@
-"""Figures, run by hand: `python -m benchmarks.throughput`. Ratios within one run are what counts."""
+"""The figures: `python3 main.py bench` runs the suite. Ratios within one run are what counts."""

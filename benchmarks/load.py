@@ -5,28 +5,45 @@ Run as a module it reads a JSON job from standard input and writes its figures a
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from urllib.parse import urlsplit
 
 import uvloop
+
+from benchmarks.http_client import Connection, post
+from benchmarks.pacing import Gate, Timetable
+from benchmarks.percentiles import percentile
+
+ACCEPTED = 202
+PATIENCE_SECONDS = 900
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to send: `body` to `url`, over so many connections, for so long; each with a key of its own."""
+    """What to send: `body` to `url`, over so many connections, for so long; each with a key of its own.
+
+    As fast as answers come, or `rate` a second; at most `most` requests. With a `database_url` it holds back while
+    more than `backlog` runs are unfinished there, so that triggers arrive as fast as the workers finish runs.
+    """
 
     url: str
     body: str
     connections: int
     seconds: float
     key_prefix: str
+    rate: float | None = None
+    most: int | None = None
+    database_url: str = ""
+    backlog: int = 0
 
 
 @dataclass
 class Figures:
-    """What came back. Latencies in milliseconds."""
+    """What came back. Latencies in milliseconds; with a `rate`, from the moment at which a request was due."""
 
     accepted: int
     refused: int
@@ -34,51 +51,73 @@ class Figures:
     p50: float
     p99: float
 
+    @property
+    def per_second(self) -> float:
+        """Return the triggers accepted in a second."""
+        return self.accepted / self.seconds
+
 
 async def run(job: Job) -> Figures:
-    """Send as fast as answers come."""
-    parts = urlsplit(job.url)
+    """Send the job's requests."""
     latencies: list[float] = []
     refused = 0
-    started = time.perf_counter()
-    ends = started + job.seconds
+    timetable = Timetable(job.seconds, job.rate, job.most)
+    gate = Gate(job.database_url, job.backlog)
 
-    async def connection(number: int) -> None:
+    async def send_on(number: int) -> None:
         nonlocal refused
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        connection = await Connection.open(job.url)
         sent = 0
-        while time.perf_counter() < ends:
+        while (due := await timetable.next()) is not None:
+            await gate.passed()
             sent += 1
-            head = (
-                f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-                f"Content-Type: application/json\r\nContent-Length: {len(job.body)}\r\n"
-                f"Idempotency-Key: {job.key_prefix}-{number}-{sent}\r\n\r\n"
-            )
-            before = time.perf_counter()
-            writer.write(head.encode() + job.body.encode())
-            status = await _answer(reader)
-            if status == 202:
+            request = post(job.url, job.body, f"{job.key_prefix}-{number}-{sent}")
+            before = due if job.rate else time.perf_counter()
+            if await connection.ask(request) == ACCEPTED:
                 latencies.append(time.perf_counter() - before)
             else:
                 refused += 1
-        writer.close()
+        connection.close()
 
-    await asyncio.gather(*(connection(number) for number in range(job.connections)))
-    seconds = time.perf_counter() - started
-    latencies.sort()
-    return Figures(len(latencies), refused, seconds, _at(latencies, 0.5), _at(latencies, 0.99))
-
-
-async def _answer(reader: asyncio.StreamReader) -> int:
-    head = await reader.readuntil(b"\r\n\r\n")
-    lower = head.lower()
-    at = lower.index(b"content-length:") + 15
-    await reader.readexactly(int(lower[at : lower.index(b"\r\n", at)]))
-    return int(head[9:12])
+    async with gate.kept():
+        await asyncio.gather(*(send_on(number) for number in range(job.connections)))
+    seconds = time.perf_counter() - timetable.started
+    p50, p99 = (round(percentile(latencies, share) * 1000, 2) for share in (0.5, 0.99))
+    return Figures(len(latencies), refused, seconds, p50, p99)
 
 
-def _at(latencies: list[float], share: float) -> float:
-    return round(latencies[int(len(latencies) * share)] * 1000, 2) if latencies else 0.0
+def load(job: Job) -> Figures:
+    """Run the load generator in a process of its own."""
+    with loading(job) as process:
+        return figures_of(process)
+
+
+@contextmanager
+def loading(job: Job) -> Iterator["subprocess.Popen[str]"]:
+    """Let the load generator run, for `figures_of` to wait for."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(asdict(job)))
+        process.stdin.close()
+        process.stdin = None
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def figures_of(process: "subprocess.Popen[str]") -> Figures:
+    """Wait for the load generator's figures."""
+    answer, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    if process.returncode:
+        raise SystemExit("the load generator failed, as shown above")
+    return Figures(**json.loads(answer))
 
 
 if __name__ == "__main__":

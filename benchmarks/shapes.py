@@ -1,8 +1,11 @@
-"""The workflows that are measured: chains, and a fan."""
+"""The workflows that are measured: chains, a fan, and one that calls a sink; and the body of their triggers."""
 
+import json
 from typing import Any
 
 Steps = tuple[dict[str, Any], ...]
+
+BODY = json.dumps({"id": "A-1042", "price": 19.5, "count": 3})
 
 ORDER = {"id": "order", "type": "transform", "config": {"value": {"id": "${{ input.id }}", "total": "${{ input.price * input.count }}"}}}  # fmt: skip
 NOTE = {"type": "log", "config": {"message": "${{ steps.label.output }}"}}
@@ -19,6 +22,21 @@ def fan(size: int) -> Steps:
     names = [f"part_{number}" for number in range(size)]
     parts = ({**_more(name), "depends_on": ["order"]} for name in names)
     return (ORDER, *parts, {"id": "join", "type": "merge", "depends_on": names})
+
+
+def calling(url: str) -> Steps:
+    """Return what, behind the webhook, transforms the order, looks at it and sends it to a sink."""
+    call = {
+        "method": "POST",
+        "url": url,
+        "json_body": {"order": "${{ steps.order.output }}"},
+        "timeout_seconds": 300,
+    }
+    return (
+        ORDER,
+        {"id": "large", "type": "condition", "config": {"if": "steps.order.output.total > 50"}},
+        {"id": "send", "type": "http_request_node", "depends_on": ["large.true"], "config": call},
+    )
 
 
 def _more(name: str) -> dict[str, Any]:

@@ -7,20 +7,18 @@ Needs Linux: the worker's processor time is read from /proc.
 
 import argparse
 import json
-import os
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from app.core.clock import SystemClock
-from app.db.base import make_engine
 from app.embedded.waiting import wait_until
-from benchmarks.load import Job
+from benchmarks.load import Job, load
 from benchmarks.platform import running
-from benchmarks.throughput import load
+from benchmarks.processes import cpu_seconds
+from benchmarks.queries import scalar
 
 IDLE_SECONDS = 20
 SINGLE_RUNS = 100
@@ -46,7 +44,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     runs = parser.parse_args().runs
     with running() as platform:
-        engine = make_engine(platform.database_url)
+        engine = platform.engine
         webhook = platform.workflow("waits", *STEPS)
         far = SystemClock().now() + timedelta(days=1)
         put_to_sleep(engine, webhook, body(far, "far"), runs)
@@ -106,21 +104,9 @@ def waiting(engine: Engine) -> int:
 def idle_share(engine: Engine) -> float:
     """Return the part of a core that the worker takes while nothing is due."""
     pid = int(scalar(engine, "SELECT pid FROM workers"))
-    before, since = cpu_seconds(pid), time.perf_counter()
+    before, since = cpu_seconds(pid)["worker"], time.perf_counter()
     wait_until(lambda: False, IDLE_SECONDS)
-    return (cpu_seconds(pid) - before) / (time.perf_counter() - since)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def scalar(engine: Engine, query: str, **values: Any) -> Any:
-    """Return what a query finds."""
-    with engine.connect() as connection:
-        return connection.execute(text(query), values).scalar_one()
+    return (cpu_seconds(pid)["worker"] - before) / (time.perf_counter() - since)
 
 
 if __name__ == "__main__":

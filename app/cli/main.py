@@ -19,6 +19,7 @@ DEFAULT_COMMAND = "up"
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("app.cli.up", "Start Postgres, Redis, the API and the workers here, until Ctrl-C."),
     "test": ("app.cli.testing", "Check the code: format, lint, imports, types, tests."),
+    "bench": ("app.cli.bench", "Measure rates, latency and memory on this machine."),
     "doctor": ("app.cli.doctor", "Check what a start needs, and say how to mend what is wrong."),
     "status": ("app.cli.status", "Show workers, runs and queue."),
     "runs": ("app.cli.runs", "List runs, show one."),
