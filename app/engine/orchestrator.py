@@ -114,7 +114,8 @@ class Orchestrator:
     def drop(self, gone: Mapping[str, int]) -> None:
         """Let go of runs, by id and epoch, that somebody has taken from us: their attempts are interrupted."""
         for task, run in self._runs.items():
-            if gone.get(run.id) == run.epoch:
+            if gone.get(run.id) == run.epoch and not task.done():
+                log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
                 run.dropped = True
                 task.cancel()
 
