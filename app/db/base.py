@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -13,6 +13,8 @@ from app.core.errors import ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 15
+READS_ONLY = "reads_only"
+"""The option of a connection that will not write."""
 SQLITE_VERSION = (3, 38)
 
 
@@ -96,6 +98,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> N
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin_immediate(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails when another wrote in between; writers must queue.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get(READS_ONLY):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

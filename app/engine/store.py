@@ -231,6 +231,7 @@ TAKE_DUE = Statement(
     },
     returns={"id": Id()},
 )
+NEXT_DUE = "SELECT min(wake_at) FROM runs WHERE worker_id IS NULL AND wake_at IS NOT NULL"
 # What time it is.
 POSTGRES_NOW = Statement("SELECT clock_timestamp() AS now", returns={"now": UtcDateTime()})
 SQLITE_NOW = Statement(

@@ -15,7 +15,8 @@ from types import FrameType
 from app.core.logging import get_logger
 from app.engine.executor import NodeBlockedLoop, is_node_frame
 
-BEAT_SECONDS = 0.25
+BEATS_PER_STALL = 10
+MAX_BEAT_SECONDS = 1.0
 STALL_SECONDS = 5.0
 GIVE_UP_SECONDS = 30.0
 EXIT_CODE = 70
@@ -30,6 +31,7 @@ class LoopWatchdog:
     ) -> None:
         self._loop = loop
         self._stall_seconds = stall_seconds
+        self._beat_seconds = min(stall_seconds / BEATS_PER_STALL, MAX_BEAT_SECONDS)
         self._last_beat = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -48,13 +50,13 @@ class LoopWatchdog:
     def _beat(self) -> None:
         self._last_beat = time.monotonic()
         if not self._stop.is_set():
-            self._loop.call_later(BEAT_SECONDS, self._beat)
+            self._loop.call_later(self._beat_seconds, self._beat)
 
     def _stalled_seconds(self) -> float:
         return time.monotonic() - self._last_beat
 
     def _watch(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
+        while not self._stop.wait(self._beat_seconds):
             stalled = self._stalled_seconds()
             if stalled > self._stall_seconds + GIVE_UP_SECONDS:
                 log.error(

@@ -157,6 +157,7 @@ LOAD_DUE = Statement(
     takes={"now": UtcDateTime()},
     returns=COLUMNS,
 )
+NEXT_DUE = "SELECT min(due_at) FROM approvals WHERE status = 'pending'"
 # Approvals whose steps wait no longer, although nobody has decided.
 CANCEL = Statement(
     """

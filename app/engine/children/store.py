@@ -8,11 +8,14 @@ from app.db.types import Id, Json, Status
 
 WAIT_KEY = {"run_id": Id(), "path": String(), "attempt": Integer()}
 
-_ENDED = """
-    SELECT w.run_id, w.path, w.attempt, r.id AS child_id, r.status, r.output, r.output_artifact, r.output_bytes, r.error
+_FROM_ENDED = """
     FROM waits w JOIN runs r ON r.id = w.child_run_id
     WHERE w.kind = 'run' AND w.resolution IS NULL AND w.on_due IS NOT NULL
       AND r.status IN ('succeeded', 'failed', 'cancelled', 'timed_out')
+"""
+_ENDED = f"""
+    SELECT w.run_id, w.path, w.attempt, r.id AS child_id, r.status, r.output, r.output_artifact, r.output_bytes, r.error
+    {_FROM_ENDED}
 """
 _ENDED_COLUMNS = {
     **WAIT_KEY,
@@ -39,6 +42,11 @@ FIND_ABANDONED = Statement(
     """,
     takes={"batch": Integer()},
     returns={**WAIT_KEY, "child_run_id": Id()},
+)
+# When the first of them was.
+FIRST_ENDED = f"SELECT min(r.finished_at) {_FROM_ENDED}"
+FIRST_ABANDONED = (
+    "SELECT min(created_at) FROM waits WHERE kind = 'run' AND resolution IS NULL AND on_due IS NULL"
 )
 FORGET_ABANDONED = Statement(
     """

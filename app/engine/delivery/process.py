@@ -30,6 +30,7 @@ from app.engine.duties.events import Events
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
 from app.engine.duties.idempotency import Idempotency
+from app.engine.duties.lookout import Lookout
 from app.engine.duties.loop import Duty, DutyLoop
 from app.engine.duties.reaper import Reaper
 from app.engine.duties.renew_lease import RenewLease
@@ -118,10 +119,10 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._take_hint
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        done = self._meters.duty_done
-        self._renewing = DutyLoop(self._make_renewal(settings.lease_seconds), done)
-        searches = self._make_searches(settings.lease_seconds)
-        self._finding = [DutyLoop(duty, done) for duty in searches]
+        self._renewing = DutyLoop(
+            self._make_renewal(settings.lease_seconds), self._meters.duty_done
+        )
+        self._finding = self._make_finding()
 
     async def run(self) -> None:
         """Work until TERM or INT, then give everything back in order."""
@@ -192,10 +193,16 @@ class WorkerProcess:
 
         return RenewLease(self._lease, lease_seconds, drop_all)
 
-    def _make_searches(self, lease_seconds: float) -> tuple[Duty, ...]:
-        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
-            return lambda told: self._call_on_loop(tell, told)
+    def _make_finding(self) -> list[DutyLoop]:
+        """Return the loops of all duties that may find runs to be started or to go on."""
+        done = self._meters.duty_done
+        called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
+        lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
+        regular = (lookout, *self._make_regular(self._settings.lease_seconds))
+        return [*called, *(DutyLoop(duty, done) for duty in regular)]
 
+    def _make_called(self) -> tuple[Duty, ...]:
+        """Return the duties that are called when the database has work for them."""
         return (
             Timers(self._engine, self._clock, self._hand_on),
             ApprovalTimeouts(self._engine, self._clock, self._hand_on),
@@ -206,8 +213,21 @@ class WorkerProcess:
                 self._hand_on,
                 self._settings.idempotency_key_ttl_seconds,
             ),
-            Idempotency(self._engine, self._clock),
             Events(self._engine, self._clock, self._matcher, self._hand_on),
+            Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
+            Children(self._engine, self._clock, self._endings, self._meters.cancelled),
+            Hooks(self._engine, self._clock, self._hand_on),
+            HookCalls(self._engine, self._clock, self._call_urls),
+        )
+
+    def _make_regular(self, lease_seconds: float) -> tuple[Duty, ...]:
+        """Return the duties that have a round at each interval."""
+
+        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
+            return lambda told: self._call_on_loop(tell, told)
+
+        return (
+            Idempotency(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,
@@ -223,10 +243,6 @@ class WorkerProcess:
                 self._lease.may_reap,
                 lease_seconds / REAPS_PER_LEASE,
             ),
-            Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
-            Children(self._engine, self._clock, self._endings, self._meters.cancelled),
-            Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls),
         )
 
     def _call_on_loop(self, tell: Callable[[T], None], told: T) -> None:

@@ -17,7 +17,7 @@ from app.core.clock import Clock, SystemClock
 from app.core.logging import get_logger
 from app.engine.delivery.hints import QUEUE, HintJob
 
-DEQUEUE_SECONDS = 0.5
+DEQUEUE_SECONDS = 2.0
 HEARTBEAT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 2.0

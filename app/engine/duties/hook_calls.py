@@ -19,7 +19,7 @@ class HookCalls:
     """Makes due calls side by side; each try is one worker's."""
 
     name = "hook_calls"
-    interval_seconds = 1.0
+    interval_seconds = 0.5
 
     def __init__(
         self,

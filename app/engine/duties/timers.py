@@ -16,7 +16,7 @@ class Timers:
     """Finds due waits by their time, each worker passing over what another has just taken."""
 
     name = "timers"
-    interval_seconds = 0.25
+    interval_seconds = 0.1
 
     def __init__(
         self, engine: Engine, clock: Clock, hand_on: Callable[[Sequence[str]], None]

@@ -202,3 +202,7 @@ DELETE_EXPIRED = Statement(
     takes={"now": UtcDateTime(), "batch": Integer()},
     returns={"id": Id()},
 )
+# The oldest that nobody has matched, and the first to be forgotten.
+FIRST_FRESH_EVENT = "SELECT min(received_at) FROM events WHERE expires_at IS NULL"
+FIRST_FRESH_WAIT = f"SELECT min(w.created_at) FROM waits w WHERE w.fresh AND {_WAITS}"  # noqa: S608 - names from our own code
+NEXT_EXPIRY = "SELECT min(expires_at) FROM events"

@@ -42,6 +42,9 @@ TAKE_HOOKED = Statement(
     takes={"batch": Integer()},
     returns=_ENDED_COLUMNS,
 )
+FIRST_HOOKED = (
+    "SELECT min(finished_at) FROM runs WHERE hooks IS NOT NULL AND finished_at IS NOT NULL"
+)
 # Their hooks are called: in the transaction that makes the runs and the calls.
 CLEAR_HOOKS = Statement("UPDATE runs SET hooks = NULL WHERE id {among_ids}", rows={"id": "uuid"})
 # Calls to be made, and hooks that could not be started. A run that was retried and has ended again calls again.
@@ -70,6 +73,7 @@ TAKE_CALLS = Statement(
     takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
     returns={"run_id": Id(), "url": String(), "tries": Integer()},
 )
+NEXT_CALL = "SELECT min(next_try_at) FROM hook_calls WHERE next_try_at IS NOT NULL"
 LOAD_ENDED = Statement(
     f"{_ENDED} WHERE r.finished_at IS NOT NULL AND r.id {{among_ids}}",
     rows={"id": "uuid"},

@@ -15,6 +15,7 @@ LOCK_DUE = Statement(
     takes={"now": UtcDateTime(), "batch": Integer()},
     returns={"id": Id()},
 )
+NEXT_DUE = "SELECT min(next_fire_at) FROM schedules WHERE enabled AND next_fire_at IS NOT NULL"
 # Read what is held, as it stands now, with the workflow that it starts. (One that another worker has fired between its
 # reading and our hold is not due any more.)
 LOAD_DUE = Statement(

@@ -104,6 +104,9 @@ RESOLVE_DUE = Statement(
     takes={"now": UtcDateTime()},
     returns={"run_id": Id()},
 )
+NEXT_DUE = (
+    "SELECT min(due_at) FROM waits WHERE resolution IS NULL AND due_at IS NOT NULL AND NOT fresh"
+)
 # Wake runs of which a wait has ended: a waiting one is queued, one in a worker's hands is signalled. A paused one finds it
 # when it is resumed. One that is queued already is handed on again: a claim passes over rows that are held, as we hold it.
 WAKE = Statement(
