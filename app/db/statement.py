@@ -44,9 +44,11 @@ class Statement:
         self, connection: Connection, rows: Sequence[Mapping[str, Any]] = (), **values: Any
     ) -> Sequence[Row[Any]]:
         """Execute; returns the rows that the statement returns."""
+        on_postgres = connection.dialect.name == "postgresql"
         if self._rows:
-            values["rows"] = encode_rows(rows)
-        compiled = self._postgres if connection.dialect.name == "postgresql" else self._sqlite
+            # Postgres reads RFC 3339, which costs nothing to write; SQLite compares times as text, in one form.
+            values["rows"] = orjson.dumps(rows).decode() if on_postgres else encode_rows(rows)
+        compiled = self._postgres if on_postgres else self._sqlite
         result = connection.execute(compiled, values)
         return result.fetchall() if self._returns else ()
 
