@@ -21,15 +21,17 @@ if __name__ == "__main__":
     main(sys.argv[1:])
 else:
     from app.api.application import create_app
+    from app.api.startup import end_with_parent, refuse_to_start
     from app.core.config import load_settings
     from app.core.errors import ConfigurationError
     from app.core.logging import configure_logging
     from app.core.memory import spare_startup_heap
 
+    end_with_parent()
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
         spare_startup_heap()
     except ConfigurationError as error:
-        sys.exit(error.detail)
+        refuse_to_start(error)
