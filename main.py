@@ -4,6 +4,7 @@
 folder: `.env` and relative settings such as DATA_DIR are read from the folder that holds this file.
 """
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,8 @@ if __name__ == "__main__":
 
     main(sys.argv[1:])
 else:
+    gc.disable()  # what a start makes stays: collections would look through it again and again
+
     from app.api.application import create_app
     from app.api.startup import end_with_parent, refuse_to_start
     from app.core.config import load_settings
