@@ -1,6 +1,6 @@
 """Duty: ask the database, once for all duties that wait for something to be due, which of them has work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -22,6 +22,8 @@ from app.engine.waiting import store as waits
 
 ROUND_SECONDS = 0.5
 """How long something that was not foreseen waits at most: work that others have just made."""
+SELDOM = 4
+"""In one of so many rounds, the dear questions are asked as well."""
 MIN_ROUND_SECONDS = 0.1
 """Also while there is work: what comes after it is seen only when it is done."""
 
@@ -33,6 +35,8 @@ class Watch:
     duty: str
     time_of: str
     patience: timedelta = timedelta(0)
+    seldom: bool = False
+    """It takes a look at every open wait, and finds only what a follow-up has missed."""
 
 
 WATCHES = (
@@ -43,19 +47,25 @@ WATCHES = (
     Watch("events", events.FIRST_FRESH_WAIT, GRACE),
     Watch("events", events.NEXT_EXPIRY),
     Watch("sweep", runs.NEXT_DUE),
-    Watch("children", children.FIRST_ENDED),
+    Watch("children", children.FIRST_ENDED, seldom=True),
     Watch("children", children.FIRST_ABANDONED),
     Watch("hooks", hooks.FIRST_HOOKED),
     Watch("hook_calls", hooks.NEXT_CALL),
 )
-_COLUMNS = [f"at_{number}" for number in range(len(WATCHES))]
-NEXT_TIMES = Statement(
-    "SELECT "
-    + ", ".join(
-        f"({watch.time_of}) AS {name}" for watch, name in zip(WATCHES, _COLUMNS, strict=True)
-    ),
-    returns=dict.fromkeys(_COLUMNS, UtcDateTime()),
-)
+
+
+def _asking(watches: Sequence[Watch]) -> Statement:
+    columns = [f"({watch.time_of}) AS at_{number}" for number, watch in enumerate(watches)]
+    names = [f"at_{number}" for number in range(len(watches))]
+    return Statement(
+        f"SELECT {', '.join(columns)}",
+        returns=dict.fromkeys(names, UtcDateTime()),
+    )
+
+
+NEXT_TIMES = _asking(WATCHES)
+OFTEN = tuple(watch for watch in WATCHES if not watch.seldom)
+NEXT_TIMES_OFTEN = _asking(OFTEN)
 
 
 class Callee(Protocol):
@@ -78,15 +88,19 @@ class Lookout:
         self._engine = engine
         self._clock = clock
         self._callees = callees
+        self._round = 0
         self.interval_seconds = ROUND_SECONDS
 
     def run_once(self) -> Mapping[str, int]:
         """Ask once, and call whoever has work; returns nothing, for it does none."""
         self.interval_seconds = ROUND_SECONDS
+        asks_all = self._round % SELDOM == 0
+        self._round += 1
+        watches, asking = (WATCHES, NEXT_TIMES) if asks_all else (OFTEN, NEXT_TIMES_OFTEN)
         with reading(self._engine) as connection:
-            (times,) = NEXT_TIMES.run(connection)
+            (times,) = asking.run(connection)
         now = self._clock.now()
-        due = {watch: at + watch.patience for watch, at in zip(WATCHES, times, strict=True) if at}
+        due = {watch: at + watch.patience for watch, at in zip(watches, times, strict=True) if at}
         for name in {watch.duty for watch, at in due.items() if at <= now}:
             self._callees[name].call()
         self.interval_seconds = _pause(now, min(due.values(), default=None))
