@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -73,6 +74,7 @@ class WorkerProcess:
             )
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
@@ -112,8 +114,14 @@ class WorkerProcess:
             ),
             self._loop,
         )
+        self._taker = Taker(
+            self._orchestrator.advance,
+            self._slots,
+            self._dispatcher.put_back,
+            self._clock,
+            self._stopping,
+        )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
-        self._taker = Taker(self._orchestrator.advance, self._slots, self._dispatcher.put_back)
         self._hints = HintConsumer(
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
@@ -160,6 +168,7 @@ class WorkerProcess:
         """Stop taking runs, give back those in flight, and disconnect."""
         log.info("worker_stopping", runs=self._orchestrator.in_flight)
         # What is given back must find another worker: first, nothing here takes or sweeps runs any more.
+        self._stopping.set()
         self._hints.request_stop()
         self._orchestrator.stop_claiming()
         await asyncio.gather(

@@ -143,7 +143,6 @@ class HintConsumer:
     def request_stop(self) -> None:
         """Take no more hints after the current one; returns at once."""
         self._stopping.set()
-        self._taker.request_stop()
         if self._worker is not None:
             self._worker.request_stop_soon()
 

@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from app.core.clock import Clock
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
-from app.engine.delivery.lanes import QUEUES, Hint
+from app.engine.delivery.lanes import MIXED, QUEUES, Hint
 from app.engine.slots import Slots
 
 CLAIM_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 0.05
-"""How long a lane with room may wait for its next hint while others have none."""
-DIRECT_PATIENCE_SECONDS = 2.0
+"""How long a hint may lie in its queue while other lanes have no room."""
+DIRECT_PATIENCE_SECONDS = 5.0
 """How long a duty waits for room; what it then leaves, the sweep finds again."""
 log = get_logger(__name__)
 
@@ -21,17 +22,24 @@ log = get_logger(__name__)
 class Taker:
     """Takes hints for one process. What has no room stays here, of one hint for each lane, until some slots are free.
 
-    `take_now` may be called by any thread, `request_stop` too, all else by the one that reads the queues.
+    `take_now` may be called by any thread, all else by the one that reads the queues.
     """
 
     def __init__(
-        self, advance: Callable[[Hint], Hint], slots: Slots, put_back: Callable[[Hint], object]
+        self,
+        advance: Callable[[Hint], Hint],
+        slots: Slots,
+        put_back: Callable[[Hint], object],
+        clock: Clock,
+        stopping: threading.Event,
     ) -> None:
         self._advance = advance
         self._slots = slots
         self._put_back = put_back
+        self._clock = clock
+        self._stopping = stopping
         self._left: dict[str, Sequence[str]] = {}
-        self._stopping = threading.Event()
+        self._queues_first = False
 
     def take(self, queue: str, hint: Hint) -> None:
         """Advance the runs of a hint. Those without room wait here when the queue is their lane's, else in that queue."""
@@ -42,12 +50,18 @@ class Taker:
             self._put_back(others)
 
     def go_on(self) -> set[str]:
-        """Advance what is left here, as far as there is room; returns the queues of which no hint is to be taken now."""
+        """Advance what is left here, as far as there is room; returns the queues of which no hint is to be taken now.
+
+        When that takes the last free slot, the next one is for the queues.
+        """
         full = self._slots.full(QUEUES)
-        going = {lane: self._left.pop(lane) for lane in [*self._left] if lane not in full}
+        going = {} if self._queues_first else self._ready(full)
         if going:
-            self._left.update(self._try(going))
+            rest = self._try(going)
+            waiting = {lane: ids for lane, ids in rest.items() if len(ids) == len(going[lane])}
+            self._left.update({**waiting, **rest})  # who has gone on is last the next time
             full = self._slots.full(QUEUES)
+        self._queues_first = bool(going) and MIXED in full
         return full | self._left.keys()
 
     def watch(self, queues: set[str]) -> None:
@@ -60,19 +74,20 @@ class Taker:
         Raises:
             DBAPIError, Unavailable: nothing can be claimed right now.
         """
+        until = self._clock.monotonic() + DIRECT_PATIENCE_SECONDS
         while runs := self._advance(runs):
-            if not self._slots.wait_for_room(runs, DIRECT_PATIENCE_SECONDS):
+            if not self._slots.wait_for_room(runs, until - self._clock.monotonic()):
                 return
-
-    def request_stop(self) -> None:
-        """Try no more to claim what cannot be claimed now."""
-        self._stopping.set()
 
     def put_back(self) -> None:
         """Return what is left here to the queues."""
         if self._left:
             self._put_back(self._left)
             self._left = {}
+
+    def _ready(self, full: set[str]) -> dict[str, Sequence[str]]:
+        """Take out what is left of lanes that have room."""
+        return {lane: self._left.pop(lane) for lane in [*self._left] if lane not in full}
 
     def _try(self, hint: Hint) -> Hint:
         """Advance runs once the database answers; returns those that have no room, or all when the process stops."""

@@ -128,7 +128,8 @@ def test_forged_jobs_are_refused(
         forged.enqueue_call("builtins.exec", args=(f"__import__('os').system({command!r})",))
         hint = {LANES[0]: [command, "no id", None, 7, "x" * 36]}
         forged.enqueue_call(ADVANCE_RUNS, args=(hint,), on_success=touch, on_failure=touch)
-        for told in ("no lanes", [command], {"no lane": []}, {LANES[0]: "no list"}):
+        refused: list[object] = ["no lanes", [command], {"no lane": []}, {LANES[0]: "no list"}]
+        for told in refused:
             forged.enqueue_call(ADVANCE_RUNS, args=(told,))
         pickled.enqueue_call("os.system", args=(command,))
         client.hset("rq:job:garbage", mapping={"data": b"\xff\x80garbage", "created_at": "never"})

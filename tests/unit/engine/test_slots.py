@@ -32,7 +32,7 @@ def test_small_limits_work_too(limit: int, alone: int) -> None:
     granted = slots.take("a", limit)
 
     assert granted == alone
-    assert slots.take("b", limit) == limit - alone
+    assert bool(slots.take("b", 1)) is (limit > alone)
 
 
 def test_what_a_large_lane_gives_back_goes_to_small_ones_until_they_are_level() -> None:
