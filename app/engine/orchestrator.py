@@ -96,8 +96,7 @@ class Orchestrator:
     def drop_all(self) -> None:
         """Let go of every run without another word: the lease is lost, and they are somebody else's."""
         for task, run in self._runs.items():
-            run.dropped = True
-            task.cancel()
+            _drop(task, run)
 
     def held(self) -> dict[str, int]:
         """Return the runs that this process believes to hold, with their epochs."""
@@ -114,10 +113,9 @@ class Orchestrator:
     def drop(self, gone: Mapping[str, int]) -> None:
         """Let go of runs, by id and epoch, that somebody has taken from us: their attempts are interrupted."""
         for task, run in self._runs.items():
-            if gone.get(run.id) == run.epoch and not task.done():
+            if gone.get(run.id) == run.epoch and not task.done() and not run.dropped:
                 log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
-                run.dropped = True
-                task.cancel()
+                _drop(task, run)
 
     def _adopt(self, runs: Sequence[tuple[ActiveRun, str]]) -> None:
         for run, lane in runs:
@@ -231,6 +229,13 @@ class Orchestrator:
         """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
         while not self._shop.lease.valid():  # noqa: ASYNC110 - it is another thread that renews it
             await asyncio.sleep(LEASE_POLL_SECONDS)
+
+
+def _drop(task: asyncio.Task[None], run: ActiveRun) -> None:
+    """Interrupt a run that is not ours any more: once, for a second time would cut short how its attempts are ended."""
+    if not run.dropped:
+        run.dropped = True
+        task.cancel()
 
 
 async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Gate:
-    """One gate. `entered` counts the attempts that have come to it; while it `fails`, those that pass fail."""
+    """One gate. `entered` counts the attempts that have come to it, `left` those of the stubborn that are gone again.
+
+    While it `fails`, those that pass fail.
+    """
 
     entered: int = 0
+    left: int = 0
     fails: bool = False
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -311,3 +311,17 @@ async def test_controls_that_race_with_the_end_of_runs_lose_none(world: World) -
         expected = RunStatus.CANCELLED if was_cancelled else RunStatus.SUCCEEDED
         assert run.status is expected
         assert run.worker_id is None
+
+
+async def test_an_attempt_that_will_not_be_cancelled_is_thrown_out(
+    world: World, begin: Any
+) -> None:
+    begin()
+    run_id = (await world.trigger(world.workflow(gated("a", "gated_stubborn")))).run_id
+    await world.until(lambda: GATES["a"].entered == 1)
+
+    cancel(world, run_id)
+
+    # Meanwhile the worker learns again and again that the run is not its own any more.
+    await world.until(lambda: GATES["a"].left == 1)
+    assert world.run(run_id).status is RunStatus.CANCELLED

@@ -1,5 +1,7 @@
 """Steps that stand before a gate of the test."""
 
+import asyncio
+
 from app.engine.sdk import Context, Fail, Node, NodeConfig
 from tests.integration.engine.gates import GATES
 
@@ -29,3 +31,19 @@ class GatedAsking(Gated):
 
     type = "gated_asking"
     on_lost = "ask"
+
+
+class GatedStubborn(Gated):
+    """Stand before a gate, and do not go when asked to: only when thrown out."""
+
+    type = "gated_stubborn"
+
+    async def run(self, config: Config, context: Context) -> int:
+        gate = GATES[config.gate]
+        try:
+            return await super().run(config, context)
+        except asyncio.CancelledError:
+            await gate.opened.wait()
+            raise
+        finally:
+            gate.left += 1
