@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import cast
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
@@ -57,6 +58,13 @@ class _HintWorker(SimpleWorker):
     def subscribe(self) -> None:
         """Take no commands from Redis: nobody gives any, and the thread that listens would hold up each stop by a second."""
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Show that the worker lives; seldom, where RQ does it after each hint."""
+        now = self.clock.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            super().heartbeat(timeout, pipeline)
+
     def request_stop_soon(self) -> None:
         """Stop after the current hint."""
         self._stop_requested = True
@@ -81,7 +89,7 @@ class _HintWorker(SimpleWorker):
         """Return the next hint. RQ's own loop would look neither at its stop flag nor give up on a dead Redis."""
         del timeout, max_idle_time
         while not self._stop_requested:
-            self._heartbeat_seldom()
+            self.heartbeat()
             held_up = self.taker.go_on()
             try:
                 found = self._dequeue(held_up)
@@ -114,12 +122,6 @@ class _HintWorker(SimpleWorker):
             found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]  # RQ's own
             self.turns.taken(found[1].name)
         return found
-
-    def _heartbeat_seldom(self) -> None:
-        now = self.clock.monotonic()
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
-            self.heartbeat()
 
 
 class HintConsumer:
