@@ -29,7 +29,7 @@ COPY --from=build /app ./
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 8000
-# What `python3 main.py` runs (app/embedded/programs.py), on every address of the container.
-CMD ["python", "-m", "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000", \
-     "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "5", \
-     "--no-proxy-headers", "--http", "app.api.slow_clients:HeadDeadline"]
+# What `python3 main.py` runs (app/embedded/programs.py), on every address of the container; a shell reads the setting.
+CMD ["sh", "-c", "exec python -m uvicorn main:app --host 0.0.0.0 --port 8000 --workers ${API_WORKERS:-1} \
+     --no-access-log --log-level warning --timeout-graceful-shutdown 5 \
+     --no-proxy-headers --http app.api.slow_clients:HeadDeadline"]

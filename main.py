@@ -4,6 +4,7 @@
 folder: `.env` and relative settings such as DATA_DIR are read from the folder that holds this file.
 """
 
+import gc
 import os
 import sys
 
@@ -20,16 +21,20 @@ if __name__ == "__main__":
 
     main(sys.argv[1:])
 else:
+    gc.disable()  # what a start makes stays: collections would look through it again and again
+
     from app.api.application import create_app
+    from app.api.startup import end_with_parent, refuse_to_start
     from app.core.config import load_settings
     from app.core.errors import ConfigurationError
     from app.core.logging import configure_logging
     from app.core.memory import spare_startup_heap
 
+    end_with_parent()
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log_format)
         app = create_app(settings)
         spare_startup_heap()
     except ConfigurationError as error:
-        sys.exit(error.detail)
+        refuse_to_start(error)

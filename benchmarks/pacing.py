@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 from app.db.base import database_url
 from benchmarks.queries import backlog
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 
 
 class Timetable:

@@ -10,6 +10,7 @@ PROC = Path("/proc")
 BYTES_PER_MB = 1_000_000
 KINDS = (
     ("API", "uvicorn"),
+    ("API", "multiprocessing.spawn"),
     ("worker", "worker.py"),
     ("Postgres", "postgres"),
     ("Redis", "valkey"),

@@ -65,6 +65,19 @@ def install_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(outage, _handle_outage)
 
 
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """Return the problem document of an error, as the application's own handlers would; None for one that nobody expected."""
+    match error:
+        case AutomateError():
+            return await _handle_own(request, error)
+        case HTTPException():
+            return await _handle_http(request, error)
+        case OperationalError() | InterfaceError() | PoolTimeoutError():
+            return await _handle_outage(request, error)
+        case _:
+            return None
+
+
 def problem_of(error: AutomateError) -> Response:
     """Return the problem document of one of our own errors."""
     status = next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)

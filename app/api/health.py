@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.container import Container
 from app.api.deps import Services
 from app.api.openapi import VERSION
-from app.db.migrate import schema_is_current
+from app.db.schema import schema_is_current
 from app.schemas.health import Health, Readiness
 
 DEADLINE_SECONDS: Final = 2.0

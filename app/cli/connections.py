@@ -10,7 +10,8 @@ from sqlalchemy.exc import OperationalError
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.db.base import make_engine
-from app.db.migrate import schema_is_current, unreachable
+from app.db.migrate import unreachable
+from app.db.schema import schema_is_current
 from app.embedded.servers import servers_for
 
 Url = Literal["database_url", "redis_url"]

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         description="Signs access tokens; at least 32 bytes. Unset: generated once into DATA_DIR/secret_key.",
     )
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes to run.")
+    api_workers: int = Field(
+        default=1, ge=1, le=64, description="API processes to run, on one port."
+    )
     runs_per_worker: int = Field(
         default=500,
         ge=1,

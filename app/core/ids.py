@@ -1,9 +1,13 @@
 """Ids: UUIDv7 as canonical text, so that they sort by time (RFC 9562, section 5.7)."""
 
 import os
+import re
 import time
 import uuid
 from datetime import datetime
+from typing import Final
+
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
@@ -27,6 +31,8 @@ def parse_id(text: str) -> str | None:
     """Return the canonical text of an id, or None when it is none."""
     if len(text) != 36:
         return None
+    if _CANONICAL.fullmatch(text):
+        return text
     try:
         return str(uuid.UUID(text))
     except ValueError:

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
@@ -35,12 +33,6 @@ def downgrade(engine: Engine, revision: str) -> None:
     """Go back to an older schema."""
     with engine.begin() as connection:
         command.downgrade(_config(connection), revision)
-
-
-def schema_is_current(connection: Connection) -> bool:
-    """Tell whether every migration has run."""
-    expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == expected
 
 
 def unreachable(error: OperationalError) -> str:

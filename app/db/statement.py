@@ -13,6 +13,13 @@ from sqlalchemy import Connection, Row, TextClause, bindparam, text
 from sqlalchemy.sql.expression import TextualSelect
 
 SqlTypes = Mapping[str, Any]
+FIRST_ID, LAST_ID = (
+    "'00000000-0000-0000-0000-000000000000'",
+    "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+)
+ANY_ID = f"BETWEEN {FIRST_ID} AND {LAST_ID}"
+"""Says IS NOT NULL of an id. Without statistics, Postgres takes nearly every row for one that has a value, and reads the
+whole table; of a range it expects few rows, and goes along the index."""
 _SKIP_LOCKED = "FOR UPDATE SKIP LOCKED"
 _FOR_UPDATE = "FOR UPDATE"
 
@@ -20,8 +27,8 @@ _FOR_UPDATE = "FOR UPDATE"
 class Statement:
     """One statement: its text, the columns of its rows (name → SQL type), its other parameters, what it returns.
 
-    In the text, `{rows}` stands for the rows (named `v`), `{among_ids}` for "is the `id` of one of them": Postgres then
-    looks each one up in an index, where it would read a whole table whose statistics are not there yet or tell nothing
+    In the text, `{rows}` stands for the rows (named `v`), `{among_ids}` for "is the `id` of one of them", as
+    `{among_run_ids}` is of `run_id`: Postgres then looks each one up in an index, where it would read a whole table whose statistics are not there yet or tell nothing
     of this moment. `{skip_locked}` stands for the clause that lets workers pass
     each other's rows, `{for_update}` for the one that holds them until the commit (SQLite has one writer at a time and
     needs neither).
@@ -44,9 +51,11 @@ class Statement:
         self, connection: Connection, rows: Sequence[Mapping[str, Any]] = (), **values: Any
     ) -> Sequence[Row[Any]]:
         """Execute; returns the rows that the statement returns."""
+        on_postgres = connection.dialect.name == "postgresql"
         if self._rows:
-            values["rows"] = encode_rows(rows)
-        compiled = self._postgres if connection.dialect.name == "postgresql" else self._sqlite
+            # Postgres reads RFC 3339, which costs nothing to write; SQLite compares times as text, in one form.
+            values["rows"] = orjson.dumps(rows).decode() if on_postgres else encode_rows(rows)
+        compiled = self._postgres if on_postgres else self._sqlite
         result = connection.execute(compiled, values)
         return result.fetchall() if self._returns else ()
 
@@ -54,10 +63,8 @@ class Statement:
     def _postgres(self) -> TextualSelect | TextClause:
         columns = ", ".join(f"{name} {kind}" for name, kind in self._rows.items())
         rows = f"json_to_recordset(CAST(:rows AS json)) AS v({columns})"
-        among_ids = f"= ANY(ARRAY(SELECT id FROM {rows}))"  # noqa: S608 - names from our own code
-        return self._build(
-            rows=rows, among_ids=among_ids, skip_locked=_SKIP_LOCKED, for_update=_FOR_UPDATE
-        )
+        among = f"= ANY(ARRAY(SELECT {{}} FROM {rows}))"  # noqa: S608 - names from our own code
+        return self._build(among, rows=rows, skip_locked=_SKIP_LOCKED, for_update=_FOR_UPDATE)
 
     @cached_property
     def _sqlite(self) -> TextualSelect | TextClause:
@@ -66,11 +73,12 @@ class Statement:
             for name, kind in self._rows.items()
         )
         rows = f"(SELECT {columns} FROM json_each(:rows)) AS v"  # noqa: S608 - names from our own code
-        among_ids = f"IN (SELECT id FROM {rows})"  # noqa: S608
-        return self._build(rows=rows, among_ids=among_ids, skip_locked="", for_update="")
+        among = f"IN (SELECT {{}} FROM {rows})"  # noqa: S608
+        return self._build(among, rows=rows, skip_locked="", for_update="")
 
-    def _build(self, **parts: str) -> TextualSelect | TextClause:
-        clause = text(self._sql.format(**parts))
+    def _build(self, among: str, **parts: str) -> TextualSelect | TextClause:
+        ids = {f"among_{name}s": among.format(name) for name in ("id", "run_id")}
+        clause = text(self._sql.format(**parts, **ids))
         clause = clause.bindparams(
             *(bindparam(name, type_=kind) for name, kind in self._takes.items())
         )

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.embedded import schema
+from app.embedded.api_processes import api_processes, forget_api_processes
 from app.embedded.data_folder import DataFolder, hold
 from app.embedded.network import answers_ok, local_host, require_free_port
 from app.embedded.programs import API_SHUTDOWN_SECONDS, MARGIN_SECONDS, Program, Programs
@@ -107,10 +108,18 @@ def _start_programs(
         programs.api,
         environment,
         patience=API_SHUTDOWN_SECONDS + MARGIN_SECONDS,
-        ready=partial(answers_ok, settings.host, settings.port, READY_PATH),
+        ready=partial(_api_answers, settings),
     )
+    forget_api_processes(settings.data_dir)
     supervisor.start(*workers)
     supervisor.start(api)
+
+
+def _api_answers(settings: Settings) -> bool:
+    """Tell whether every API process is there. They share a port: one question reaches any one of them."""
+    if settings.api_workers > 1 and api_processes(settings.data_dir) < settings.api_workers:
+        return False
+    return answers_ok(settings.host, settings.port, READY_PATH)
 
 
 def _metrics_port(settings: Settings, number: int) -> dict[str, str]:

@@ -27,6 +27,7 @@ def own_programs(settings: Settings) -> Programs:
     """Return the real ones."""
     api = [
         sys.executable, "-m", "uvicorn", "main:app", "--host", settings.host, "--port", str(settings.port),
+        "--workers", str(settings.api_workers),
         "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", str(API_SHUTDOWN_SECONDS),
         # Proxies are believed by TRUSTED_PROXIES alone; who is slow with the head of a request is cut off.
         "--no-proxy-headers", "--http", "app.api.slow_clients:HeadDeadline",

@@ -15,6 +15,7 @@ from app.embedded.server import EmbeddedServer
 
 POSTGRES_SCHEMES = ("postgresql://", "postgresql+psycopg2://")
 SQLITE_SCHEME = "sqlite:///"
+CONNECTIONS_OF_API, CONNECTIONS_OF_WORKER, CONNECTIONS_TO_SPARE = 20, 16, 20
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -26,7 +27,9 @@ def embedded_servers(settings: Settings) -> dict[str, EmbeddedServer]:
     """
     servers: dict[str, EmbeddedServer] = {}
     if settings.database_url is None:
-        servers["database_url"] = EmbeddedPostgres(settings.data_dir / "postgres")
+        servers["database_url"] = EmbeddedPostgres(
+            settings.data_dir / "postgres", options={"max_connections": _connections(settings)}
+        )
     else:
         _require_database(settings.database_url)
     if settings.redis_url is None:
@@ -77,6 +80,12 @@ def _beside(settings: Settings, note: dict[str, str]) -> Settings:
     if not all(urls.values()):
         raise ConfigurationError("AutomateOS is just starting here: try again in a moment.")
     return settings.model_copy(update=urls)
+
+
+def _connections(settings: Settings) -> str:
+    """Return how many connections our processes may open, and some for people; at least what is usual."""
+    own = CONNECTIONS_OF_API * settings.api_workers + CONNECTIONS_OF_WORKER * settings.workers
+    return str(max(own + CONNECTIONS_TO_SPARE, 100))
 
 
 def _require_database(url: str) -> None:

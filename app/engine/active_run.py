@@ -11,7 +11,9 @@ from app.engine.attempt.context import LogLine
 from app.engine.checkpoint import (
     CHECKPOINTS_PER_EPOCH,
     NO_FACTS,
+    NOTHING,
     RUN,
+    Brought,
     Checkpoint,
     RunFacts,
     ended,
@@ -38,7 +40,8 @@ from app.engine.planning.transitions import (
 
 MAX_RUN_OUTPUT_BYTES = 64 * 1024**2
 """How much the outputs of one run's steps may come to, as JSON: a worker holds hundreds of runs."""
-
+FIRST_EPOCH = 1
+"""The one in which nobody has held the run before."""
 
 Lines = Sequence[tuple[StepState, Sequence[LogLine]]]
 
@@ -68,12 +71,18 @@ class ActiveRun:
     epoch: int
     board: Board
     facts: RunFacts = NO_FACTS
+    fleeting: Collection[str] = ()
+    """Node types whose attempts leave no trace until they have ended, in the run's first epoch: should its worker die in
+    one, nothing is lost, and from then on every start is recorded, so that one that kills its worker is found out.
+    """
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()
     output_bytes: int = 0
     checkpoints: int = 0
     paused: bool = False
     """Set when a person has paused it while attempts run: they end, and nothing new starts."""
+    leaving: bool = False
+    """Set when its last checkpoint is on its way: the database may know already that it is nobody's."""
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
 
@@ -105,25 +114,43 @@ class ActiveRun:
         return states
 
     def advance(
-        self, settled: Sequence[StepState], lines: Lines, now: datetime, *, draining: bool
+        self,
+        settled: Sequence[StepState],
+        lines: Lines,
+        now: datetime,
+        *,
+        draining: bool,
+        brought: Mapping[str, Brought] | None = None,
     ) -> Checkpoint:
         """Take over what became of attempts and waits, decide what comes next, and return what to commit.
 
-        While `draining`, nothing new starts: once no attempt runs, the run goes back to the queue.
+        `brought` is what the attempts have brought besides their outcomes, by path. While `draining`, nothing new starts: once no attempt runs, the run goes back to the queue.
         """
         if self.paused:
-            return self._wind_down(settled, lines)
+            return self._wind_down(settled, lines, brought)
         decision = self.board.look(settled, now, start=not draining)
         self.started, self.waits = decision.started, decision.waits
         leave = self._leave(decision, now, draining=draining)
-        return self._checkpoint(decision.changes, lines, leave, settled)
+        states = self._to_record(decision.changes)
+        return self._checkpoint(states, lines, leave, settled, brought)
 
-    def _wind_down(self, settled: Sequence[StepState], lines: Lines) -> Checkpoint:
+    def _to_record(self, changes: Sequence[StepState]) -> Sequence[StepState]:
+        if self.epoch > FIRST_EPOCH or not self.fleeting:
+            return changes
+        return [
+            state
+            for state in changes
+            if state.status is not AttemptStatus.RUNNING or state.type not in self.fleeting
+        ]
+
+    def _wind_down(
+        self, settled: Sequence[StepState], lines: Lines, brought: Mapping[str, Brought] | None
+    ) -> Checkpoint:
         """Return what to commit while paused: the board decides nothing any more, the next worker's will."""
         for state in settled:
             self.board.running.pop(state.path, None)
         leave = None if self.board.running else released()
-        return self._checkpoint(settled, lines, leave, settled)
+        return self._checkpoint(settled, lines, leave, settled, brought)
 
     def pause(self) -> None:
         """Start nothing more: what the last checkpoint was to start was not recorded."""
@@ -194,18 +221,18 @@ class ActiveRun:
         lines: Lines,
         leave: Mapping[str, Any] | None,
         ended: Sequence[StepState] = (),
+        brought: Mapping[str, Brought] | None = None,
     ) -> Checkpoint:
         self.checkpoints += 1
-        numbered = tuple(
-            (state, line, n) for state, written in lines for n, line in enumerate(written)
-        )
+        numbered = [(state, line, n) for state, written in lines for n, line in enumerate(written)]
         return Checkpoint(
             self.id,
             self.epoch,
             tuple(states),
-            numbered,
+            tuple(numbered),
             leave,
             ended=tuple(ended),
+            brought=brought or NOTHING,
             number=self.epoch * CHECKPOINTS_PER_EPOCH + self.checkpoints,
             facts=self.facts,
         )

@@ -51,6 +51,9 @@ class Brought:
     commands: Sequence[Command] = ()
 
 
+NOTHING: Final[Mapping[str, Brought]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What goes into one commit for one run: attempts that ended or start, what they brought, and how the run leaves."""
@@ -82,6 +85,8 @@ class Checkpoint:
     def step_rows(self) -> Iterable[dict[str, Any]]:
         """Yield the rows of `steps`."""
         for state in self.states:
+            brought = self.brought.get(state.path)
+            artifact = self.artifacts.get(state.path) if self.artifacts else None
             yield {
                 "run_id": self.run_id,
                 "path": state.path,
@@ -90,10 +95,10 @@ class Checkpoint:
                 "type": state.type,
                 "status": state.status,
                 "port": state.port,
-                "input": self.brought[state.path].input if state.path in self.brought else None,
+                "input": None if brought is None else brought.input,
                 "wait": None if state.wait is None else state.wait.stored,
                 "changed": self.number,
-                **self._output(state.path, state.output),
+                **_output(state.output, artifact),
                 "error": state.error,
                 "retry_at": state.retry_at,
                 "started_at": state.started_at,
@@ -103,7 +108,11 @@ class Checkpoint:
     def run_row(self) -> dict[str, Any]:
         """Return the row of `runs` by which the run leaves its worker."""
         leave = self.leave or {}
-        return {"id": self.run_id, **leave, **self._output(RUN, leave.get("output"))}
+        return {
+            "id": self.run_id,
+            **leave,
+            **_output(leave.get("output"), self.artifacts.get(RUN)),
+        }
 
     def log_rows(self) -> Iterable[dict[str, Any]]:
         """Yield the rows of `run_logs`."""
@@ -119,11 +128,11 @@ class Checkpoint:
                 "at": line.at,
             }
 
-    def _output(self, place: str, value: Any) -> dict[str, Any]:
-        artifact = None if value is None else self.artifacts.get(place)
-        if artifact is None:
-            return {"output": value, "output_artifact": None, "output_bytes": None}
-        return {"output": None, "output_artifact": artifact.sha256, "output_bytes": artifact.size}
+
+def _output(value: Any, artifact: Artifact | None) -> dict[str, Any]:
+    if artifact is None or value is None:
+        return {"output": value}
+    return {"output": None, "output_artifact": artifact.sha256, "output_bytes": artifact.size}
 
 
 _LEAVE: Mapping[str, Any] = {

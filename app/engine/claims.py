@@ -3,7 +3,7 @@
 Only runs with large outputs need a second one: no transaction waits for the artifact store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
@@ -60,7 +60,7 @@ class _Begun:
 class Claims:
     """Takes runs for one worker. Used by one thread at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is put together in one place, from what is made there
         self,
         engine: Engine,
         catalogue: Catalogue,
@@ -68,6 +68,7 @@ class Claims:
         outputs: Outputs,
         follow_up: FollowUp,
         meters: WorkerMeters,
+        fleeting: Collection[str] = (),
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
@@ -75,6 +76,7 @@ class Claims:
         self._outputs = outputs
         self._follow_up = follow_up
         self._meters = meters
+        self._fleeting = fleeting
         self._plans = PlanCache(catalogue)
 
     def take(self, worker_id: str, run_ids: Sequence[str]) -> list[ActiveRun]:
@@ -181,13 +183,16 @@ class Claims:
                 claimed.past.superseded,
             ),
             RunFacts(row.owner_id, row.workflow_id, row.depth, row.started_by),
+            self._fleeting,
         )
         asking = [state for state in lost if self._asks(state)]
         if asking:
             return _Begun(None, run.hand_to_a_person(lost, asking))
         settled = run.resolve(claimed.past.ended_waits, now, random)
         checkpoint = run.advance(settled, (), now, draining=False)
-        return _Begun(run, replace(checkpoint, states=(*lost, *checkpoint.states)))
+        if lost:
+            checkpoint = replace(checkpoint, states=(*lost, *checkpoint.states))
+        return _Begun(run, checkpoint)
 
     def _asks(self, state: StepState) -> bool:
         return state.retry_at is not None and self._catalogue.on_lost(state.type) == "ask"

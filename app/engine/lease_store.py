@@ -5,7 +5,7 @@ A lease that has run out is deleted by whoever sees it first; the runs of a work
 
 from sqlalchemy import Integer, String
 
-from app.db.statement import Statement
+from app.db.statement import ANY_ID, Statement
 from app.db.types import Id, UtcDateTime
 
 # A worker's lease: begun, renewed as long as nobody has reaped it (the row is gone then), and given up.
@@ -32,14 +32,14 @@ DELETE_DEAD_WORKERS = Statement(
     returns={"id": Id(), "host": String(), "pid": Integer()},
 )
 RELEASE_ORPHANS = Statement(
-    """
+    f"""
     UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
                     wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
-    WHERE id IN (SELECT id FROM runs WHERE worker_id IS NOT NULL
+    WHERE id IN (SELECT id FROM runs WHERE worker_id {ANY_ID}
                  AND NOT EXISTS (SELECT 1 FROM workers WHERE workers.id = runs.worker_id)
-                 LIMIT :batch {skip_locked})
+                 LIMIT :batch {{skip_locked}})
     RETURNING id
-    """,
+    """,  # noqa: S608 - a constant of ours
     takes={"again": UtcDateTime(), "batch": Integer()},
     returns={"id": Id()},
 )

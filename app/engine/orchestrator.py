@@ -113,7 +113,7 @@ class Orchestrator:
     def drop(self, gone: Mapping[str, int]) -> None:
         """Let go of runs, by id and epoch, that somebody has taken from us: their attempts are interrupted."""
         for task, run in self._runs.items():
-            if gone.get(run.id) == run.epoch and not task.done() and not run.dropped:
+            if gone.get(run.id) == run.epoch and not (task.done() or run.leaving or run.dropped):
                 log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
                 _drop(task, run)
 
@@ -154,6 +154,7 @@ class Orchestrator:
                     done = await self._next(run, tasks)
                     ended = [(tasks.pop(task), task.result()) for task in done]
                 checkpoint = await self._settle(run, ended)
+                run.leaving = checkpoint.leave is not None
                 verdict = await self._shop.journal.write(checkpoint)
                 if verdict is Verdict.LOST:
                     log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
@@ -202,10 +203,8 @@ class Orchestrator:
         ]
         settled += run.resolve(self._inboxes[run.id].take(), now, random.random)
         lines = [(state, came.lines) for state, came in ended if came.lines]
-        checkpoint = run.advance(settled, lines, now, draining=self._draining)
-        checkpoint = replace(
-            checkpoint, brought={state.path: came.brought for state, came in ended}
-        )
+        brought = {state.path: came.brought for state, came in ended}
+        checkpoint = run.advance(settled, lines, now, draining=self._draining, brought=brought)
         return await self._stow(
             run, checkpoint, {state.path: came.artifact for state, came in ended}
         )

@@ -27,11 +27,10 @@ class Outputs:
 
     async def keep(self, outcome: Outcome) -> tuple[Outcome, Artifact | None]:
         """Store the output of an attempt if it is large; an attempt whose output could not be stored has failed."""
-        encoded = large(outcome.output) if isinstance(outcome, Succeeded) else None
-        if encoded is None:
+        if not isinstance(outcome, Succeeded) or outcome.output_bytes <= MAX_INLINE_BYTES:
             return outcome, None
         try:
-            return outcome, await self.store.put_soon(encoded)
+            return outcome, await self.store.put_soon(orjson.dumps(outcome.output))
         except ArtifactStoreUnavailable as fault:
             return Failed(fault.code, fault.detail), None
 

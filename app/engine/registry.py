@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -86,6 +86,17 @@ class Catalogue:
         """Return what becomes of a step of this type whose worker dies; of an unknown type nothing has run."""
         found = self._types.get(node_type)
         return found.node.on_lost if found else "retry"
+
+    def fleeting(self, isolates: Callable[[NodeType], bool]) -> frozenset[str]:
+        """Return the types whose attempts are over before anything else can happen, and may be made again unasked."""
+        return frozenset(
+            name
+            for name, found in self._types.items()
+            if found.awaits_nothing
+            and found.node.on_lost == "retry"
+            and not found.info.is_loop
+            and not isolates(found)
+        )
 
     def names(self) -> Sequence[str]:
         """Return the names of all node types, sorted."""

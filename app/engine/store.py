@@ -112,7 +112,7 @@ LOAD_STEPS = Statement(
 LOAD_VERSIONS = Statement(
     """
     SELECT versions.id, versions.definition, w.name FROM workflow_versions versions
-    JOIN {rows} ON versions.id = v.id JOIN workflows w ON w.id = versions.workflow_id
+    JOIN workflows w ON w.id = versions.workflow_id WHERE versions.id {among_ids}
     """,
     rows={"id": "uuid"},
     returns={"id": Id(), "definition": Json, "name": String()},

@@ -8,7 +8,6 @@ from sqlmodel import Field, SQLModel
 
 from app.db.types import Id, Json, UtcDateTime
 
-_KEPT = text("consumed_at IS NULL")
 _NAMED = text("event_id IS NOT NULL")
 _FRESH = text("expires_at IS NULL")
 
@@ -30,14 +29,8 @@ class Event(SQLModel, table=True):
             postgresql_where=_NAMED,
             sqlite_where=_NAMED,
         ),
-        Index(
-            "events_kept",
-            "owner_id",
-            "type",
-            "correlation_id",
-            postgresql_where=_KEPT,
-            sqlite_where=_KEPT,
-        ),
+        Index("events_kept", "owner_id", "type", "consumed_at", "correlation_id"),
+        Index("events_by_owner", "owner_id", "id"),
         Index("events_expiry", "expires_at"),
         Index("events_fresh", "received_at", postgresql_where=_FRESH, sqlite_where=_FRESH),
     )

@@ -10,7 +10,7 @@ from app.core.statuses import WaitKind
 from app.db.types import Id, Json, Status, UtcDateTime, one_of
 
 _DUE = text("resolution IS NULL AND due_at IS NOT NULL")
-_EVENT = text("kind = 'event' AND resolution IS NULL")
+_EVENT = text("event_type IS NOT NULL")
 _FRESH = text("fresh")
 _RUN = text("kind = 'run' AND resolution IS NULL")
 

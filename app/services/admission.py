@@ -10,7 +10,7 @@ import orjson
 
 from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
 from app.core.security.tokens import TokenClaims
-from app.core.security.webhook_tokens import webhook_token
+from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
@@ -18,6 +18,8 @@ from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
 
 MAX_KEY_CHARACTERS = 200
+WITHHELD_HEADERS = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HEADER})
+"""Never shown to expressions, which may put what they read into the database."""
 EXACT_INTEGERS = 2.0**53
 MAX_KEY_STEPS = 2_000
 """How much work a `dedupe.key` may be: it is evaluated in the commit that other triggers wait for."""
@@ -154,9 +156,10 @@ def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
         return f"key:{request.idempotency_key}"
     if dedupe_key is None:
         return None
+    headers = {name: text for name, text in request.headers.items() if name not in WITHHELD_HEADERS}
     try:
         value = compile_expression(dedupe_key).evaluate(
-            {"input": request.input, "headers": request.headers}, MAX_KEY_STEPS
+            {"input": request.input, "headers": headers}, MAX_KEY_STEPS
         )
     except UnknownPath:
         return None

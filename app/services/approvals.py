@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, or_
+from sqlalchemy import Row, exists, or_
 from sqlmodel import Session, col, select
 
 from app.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Problem
@@ -54,13 +54,15 @@ class Approvals:
             query = query.where(Approval.status == status)
         if status is ApprovalStatus.PENDING:
             email = self.user.email
-            done = select(ApprovalDecision.approval_id).where(ApprovalDecision.by == email)
+            done = exists().where(
+                col(ApprovalDecision.approval_id) == Approval.id, col(ApprovalDecision.by) == email
+            )
             others = or_(
                 col(Approval.requested_by).is_(None),
                 col(Approval.requested_by) != email,
                 col(Approval.allow_self),
             )
-            query = query.where(col(Approval.id).not_in(done), others)
+            query = query.where(~done, others)
         found, next_cursor = newest_first(self.session, query, Approval.id, limit, cursor)
         return self._forms(found), next_cursor
 

@@ -89,6 +89,12 @@ def _refuse(limiter: MovingWindowRateLimiter, item: RateLimitItemPerMinute, key:
     raise TooManyRequests(f"Too many attempts: try again in {wait} seconds.", wait)
 
 
+class _OnRedis(RedisStorage):
+    """One that does not import Valkey's own client too, where that is installed: it takes as long as Redis' does."""
+
+    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}
+
+
 def _shared_limiter(redis_url: str) -> MovingWindowRateLimiter:
     pool = redis.ConnectionPool.from_url(
         redis_url,
@@ -96,4 +102,4 @@ def _shared_limiter(redis_url: str) -> MovingWindowRateLimiter:
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
-    return MovingWindowRateLimiter(RedisStorage(redis_url, connection_pool=pool))
+    return MovingWindowRateLimiter(_OnRedis(redis_url, connection_pool=pool))

@@ -13,9 +13,10 @@ LOOPS = frozenset({"for_each", "while"})
 Rows = Mapping[tuple[str, int], StepState]
 
 
-def check_started(state: StepState, rows: Rows) -> None:
-    """An attempt is recorded before it starts, and a step that has succeeded never starts again."""
-    assert rows[state.path, state.attempt].status is AttemptStatus.RUNNING
+def check_started(state: StepState, rows: Rows, *, unrecorded: bool) -> None:
+    """An attempt is recorded before it starts, unless it may be unrecorded; a step that has succeeded never starts again."""
+    recorded = rows.get((state.path, state.attempt))
+    assert unrecorded if recorded is None else recorded.status is AttemptStatus.RUNNING
     done = [row for row in rows.values() if row.path == state.path]
     assert not any(row.status is AttemptStatus.SUCCEEDED for row in done), f"{state.path} is redone"
 

@@ -27,6 +27,7 @@ COMMON = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 MAX_VISITS = 12
+FLEETING = CATALOGUE.fleeting(lambda _: False)
 
 
 def cases(definitions: st.SearchStrategy[dict[str, Any]], most: int) -> Callable[[Test], Test]:
@@ -47,7 +48,8 @@ def simulate(definition: dict[str, Any], seed: int, disorder: int, parallel: int
         patch.object(progress, "MAX_VISITS", MAX_VISITS),
     ):
         calm = World(plan, Fate(seed), Calm()).play()
-        disturbed = World(plan, Fate(seed), Chaos(Random(disorder), most=12)).play()
+        chaos, fleeting = Random(disorder), FLEETING if disorder % 2 else ()
+        disturbed = World(plan, Fate(seed), Chaos(chaos, most=12), fleeting).play()
 
     for world in (calm, disturbed):
         assert not any(row.status is AttemptStatus.RUNNING for row in world.rows.values())

@@ -5,14 +5,14 @@ atomic: a worker dies before it or after it, never within.
 """
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 from app.core.statuses import FINAL_RUN_STATUSES, AttemptStatus, RunStatus
-from app.engine.active_run import ActiveRun
+from app.engine.active_run import FIRST_EPOCH, ActiveRun
 from app.engine.language.plan import Plan
 from app.engine.planning import board
 from app.engine.planning.board import Board
@@ -52,8 +52,9 @@ class Hold:
 class World:
     """One run, from its trigger to its end."""
 
-    def __init__(self, plan: Plan, fate: Fate, chaos: Calm) -> None:
+    def __init__(self, plan: Plan, fate: Fate, chaos: Calm, fleeting: Collection[str] = ()) -> None:
         self.plan = plan
+        self._fleeting = fleeting
         self.steady = is_steady(plan)
         self.rows: Rows = {}
         self.status = RunStatus.QUEUED
@@ -114,7 +115,7 @@ class World:
         lost = [state for state in record.values() if state.status is AttemptStatus.LOST]
         adopted = Board(self.plan, FACTS, START, record)
         check_adopted(adopted, record)
-        hold = Hold(ActiveRun("run", self._epoch + 1, adopted))
+        hold = Hold(ActiveRun("run", self._epoch + 1, adopted, fleeting=self._fleeting))
         checkpoint = hold.run.advance((), (), self._now, draining=False)
         self._epoch, self._owned, self.status = hold.run.epoch, True, RunStatus.RUNNING
         self._commit(hold, (*lost, *checkpoint.states), (), checkpoint.leave)
@@ -144,7 +145,8 @@ class World:
         if self._dies(hold):
             return
         for state in hold.run.started:
-            check_started(state, self.rows)
+            unrecorded = hold.run.epoch == FIRST_EPOCH and state.type in self._fleeting
+            check_started(state, self.rows, unrecorded=unrecorded)
             ends_at = self._now + self._fate.duration(state)
             hold.tasks.append((ends_at, state))
             self._after(ends_at - self._now, lambda: self._ended(hold))
@@ -197,7 +199,9 @@ class World:
             rebuilt = Board(self.plan, FACTS, START, self.record)
             self._crowded |= len(hold.run.board.running) >= board.MAX_PARALLEL_ATTEMPTS
             settled_down = not hold.draining and not self._crowded
-            check_rebuilt(hold.run.board, rebuilt, self._now, settled=settled_down)
+            live = hold.run.board
+            if all((path, live.record[path].attempt) in self.rows for path in live.running):
+                check_rebuilt(live, rebuilt, self._now, settled=settled_down)
         return True
 
     def _dies(self, hold: Hold) -> bool:

@@ -48,13 +48,15 @@ def _user(dockerfile: str) -> str:
 
 
 def _programs() -> Programs:
-    return own_programs(Settings.model_construct(host="0.0.0.0", port=8000))
+    return own_programs(Settings.model_construct(host="0.0.0.0", port=8000, api_workers=1))
 
 
 def test_the_images_run_the_commands_of_the_local_platform() -> None:
     programs = _programs()
 
-    assert _command("Dockerfile")[1:] == list(programs.api)[1:]
+    shell, option, api = _command("Dockerfile")
+    assert (shell, option) == ("sh", "-c")
+    assert api.replace("${API_WORKERS:-1}", "1").split()[2:] == list(programs.api)[1:]
     assert _command("Dockerfile.worker")[1:] == list(programs.worker)[1:]
 
 

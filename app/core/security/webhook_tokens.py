@@ -3,6 +3,9 @@
 import base64
 import hashlib
 import hmac
+from typing import Final
+
+WEBHOOK_TOKEN_HEADER: Final = "x-webhook-token"
 
 
 def webhook_token(key: str, workflow_id: str, serial: int) -> str:

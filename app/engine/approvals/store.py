@@ -162,7 +162,8 @@ NEXT_DUE = "SELECT min(due_at) FROM approvals WHERE status = 'pending'"
 CANCEL = Statement(
     """
     UPDATE approvals SET status = 'cancelled'
-    WHERE status = 'pending' AND (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
+    WHERE status = 'pending' AND run_id {among_run_ids}
+      AND (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
     """,
     rows=STEP,
 )

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
 from app.core.ids import new_id
-from app.engine.attempt.masking import masked
+from app.engine.attempt.masking import masked, may_hide
 from app.engine.evidence.attaching import attached
 from app.engine.sdk import Fail, LogLevel
 
@@ -192,17 +192,21 @@ def storable(data: Any) -> Any:
 
 
 def kept_input(config: Mapping[str, Any]) -> Any:
-    """Return a rendered config (plain JSON) as the history keeps it: a copy without secrets, or a note that it is too large."""
+    """Return a rendered config (plain JSON) as the history keeps it, or a note that it is too large.
+
+    As JSON that is ready to be written, or a copy without what looks like a secret.
+    """
     encoded = orjson.dumps(config)
     if len(encoded) > MAX_DATA_BYTES or _NUL in encoded:
         return "(a config larger than 16 KiB, or with NUL characters)"
-    return masked(encoded)
+    return masked(encoded) if may_hide(encoded) else orjson.Fragment(encoded)
 
 
 def encode(value: Any) -> bytes:
     """Return a value as JSON; unlike orjson alone, refuse NaN and infinities rather than storing null."""
-    json.dumps(value, allow_nan=False, default=str)
     encoded = orjson.dumps(value, default=to_jsonable_python)
+    if b"null" in encoded:  # it may stand for what is no number
+        json.dumps(value, allow_nan=False, default=str)
     if _NUL in encoded:
         raise ValueError("it holds a NUL character, which databases do not keep: remove it")
     return encoded

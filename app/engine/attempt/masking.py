@@ -29,7 +29,12 @@ _USER_INFO = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
 def masked(encoded: bytes) -> Any:
     """Return the value of some JSON, with whatever looks like a credential replaced by `***`."""
     value = orjson.loads(encoded)
-    return _masked(value) if _HINTS.search(encoded.lower()) else value
+    return _masked(value) if may_hide(encoded) else value
+
+
+def may_hide(encoded: bytes) -> bool:
+    """Tell whether there may be a credential in some JSON."""
+    return _HINTS.search(encoded.lower()) is not None
 
 
 def mask_text(text: str) -> str:

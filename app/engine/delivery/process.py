@@ -100,7 +100,13 @@ class WorkerProcess:
             Workshop(
                 catalogue=catalogue,
                 claims=Claims(
-                    self._engine, catalogue, self._clock, outputs, self._follow_up, self._meters
+                    self._engine,
+                    catalogue,
+                    self._clock,
+                    outputs,
+                    self._follow_up,
+                    self._meters,
+                    catalogue.fleeting(self._children.isolates),
                 ),
                 journal=self._journal,
                 lease=self._lease,

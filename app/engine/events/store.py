@@ -33,7 +33,8 @@ _WAIT = (
     "w.run_id, w.path, w.attempt, w.owner_id, w.event_type, w.correlation_id, "
     "w.data -> 'filter' AS filter, w.created_at"
 )
-_WAITS = "w.kind = 'event' AND w.resolution IS NULL"
+_WAITS = "w.event_type IS NOT NULL AND w.resolution IS NULL"
+_FRESH_WAITS = "w.fresh AND w.resolution IS NULL"
 
 # Store events: an id, or key, that the owner has used already inserts nothing.
 INSERT = Statement(
@@ -82,7 +83,7 @@ FIND_TRIGGERED = Statement(
 )
 # Fresh events by their ids.
 LOAD_FRESH = Statement(
-    f"SELECT {_EVENT} FROM events e JOIN {{rows}} ON e.id = v.id WHERE e.consumed_at IS NULL AND e.expires_at IS NULL",  # noqa: S608 - names from our own code
+    f"SELECT {_EVENT} FROM events e WHERE e.id {{among_ids}} AND e.consumed_at IS NULL AND e.expires_at IS NULL",  # noqa: S608 - names from our own code
     rows={"id": "uuid"},
     returns=EVENT_COLUMNS,
 )
@@ -101,12 +102,12 @@ FIND_UNCORRELATED_WAITS = Statement(
 )
 # Waits for which nobody has looked through the kept events yet: of these runs, and those that were left behind.
 LOAD_FRESH_WAITS = Statement(
-    f"SELECT {_WAIT} FROM waits w JOIN {{rows}} ON w.run_id = v.id WHERE w.fresh AND {_WAITS}",  # noqa: S608 - names from our own code
+    f"SELECT {_WAIT} FROM waits w JOIN {{rows}} ON w.run_id = v.id WHERE {_FRESH_WAITS}",  # noqa: S608 - names from our own code
     rows={"id": "uuid"},
     returns=WAIT_COLUMNS,
 )
 FIND_STALE_WAITS = Statement(
-    f"SELECT w.run_id FROM waits w WHERE w.fresh AND {_WAITS} AND w.created_at <= :before LIMIT :batch",  # noqa: S608 - names from our own code
+    f"SELECT w.run_id FROM waits w WHERE {_FRESH_WAITS} AND w.created_at <= :before LIMIT :batch",  # noqa: S608 - names from our own code
     takes={"before": UtcDateTime(), "batch": Integer()},
     returns={"run_id": Id()},
 )
@@ -204,5 +205,5 @@ DELETE_EXPIRED = Statement(
 )
 # The oldest that nobody has matched, and the first to be forgotten.
 FIRST_FRESH_EVENT = "SELECT min(received_at) FROM events WHERE expires_at IS NULL"
-FIRST_FRESH_WAIT = f"SELECT min(w.created_at) FROM waits w WHERE w.fresh AND {_WAITS}"  # noqa: S608 - names from our own code
+FIRST_FRESH_WAIT = f"SELECT min(w.created_at) FROM waits w WHERE {_FRESH_WAITS}"  # noqa: S608 - names from our own code
 NEXT_EXPIRY = "SELECT min(expires_at) FROM events"

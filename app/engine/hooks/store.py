@@ -65,8 +65,9 @@ TAKE_CALLS = Statement(
     WHERE next_try_at <= :now AND (run_id, url) IN (
         SELECT run_id, url FROM (
             SELECT h.run_id, h.url, h.next_try_at,
-                   ROW_NUMBER() OVER (PARTITION BY r.owner_id ORDER BY h.next_try_at, h.run_id, h.url) AS nth
-            FROM hook_calls h JOIN runs r ON r.id = h.run_id WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
+                   ROW_NUMBER() OVER (PARTITION BY (SELECT r.owner_id FROM runs r WHERE r.id = h.run_id)
+                                      ORDER BY h.next_try_at, h.run_id, h.url) AS nth
+            FROM hook_calls h WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
         ) AS due ORDER BY nth, next_try_at, run_id, url LIMIT :batch)
     RETURNING run_id, url, tries
     """,

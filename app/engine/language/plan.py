@@ -94,6 +94,14 @@ class Plan:
         return {step: tuple(edges[step]) for step in self.steps}
 
     @cached_property
+    def ports_in_use(self) -> Mapping[str, frozenset[str]]:
+        """Return the ports of each step from which an edge leads on, or back, by name."""
+        return {
+            step: frozenset(edge.port for edge in (*self.outgoing[step], *self.leading_back[step]))
+            for step in self.steps
+        }
+
+    @cached_property
     def indegree(self) -> Mapping[str, int]:
         """Return how many edges lead into each step."""
         counts = dict.fromkeys(self.steps, 0)

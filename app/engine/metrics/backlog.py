@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Integer, String
 from app.core.clock import Clock
 from app.core.ids import first_id_at
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
-from app.db.statement import Statement
+from app.db.statement import ANY_ID, LAST_ID, Statement
 from app.db.types import Id, Status, UtcDateTime
 from app.engine.metrics.meters import PREFIX
 from app.engine.store import database_now
@@ -35,15 +35,15 @@ PARKED = Statement(
     returns={"status": Status(RunStatus), "runs": Integer()},
 )
 HELD = Statement(
-    """
-    SELECT worker_id, count(*) AS runs FROM runs WHERE worker_id IS NOT NULL AND status = 'running'
+    f"""
+    SELECT worker_id, count(*) AS runs FROM runs WHERE worker_id {ANY_ID} AND status = 'running'
     GROUP BY worker_id
-    """,
+    """,  # noqa: S608 - a constant of ours
     returns={"worker_id": Id(), "runs": Integer()},
 )
 # Along the primary key: ids sort by time.
 RECENT = Statement(
-    "SELECT status, count(*) AS runs FROM runs WHERE id >= :first GROUP BY status",
+    f"SELECT status, count(*) AS runs FROM runs WHERE id BETWEEN :first AND {LAST_ID} GROUP BY status",  # noqa: S608 - a constant of ours
     takes={"first": Id()},
     returns={"status": Status(RunStatus), "runs": Integer()},
 )

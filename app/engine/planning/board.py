@@ -69,8 +69,7 @@ class Board(Progress):
     def ports_in_use(self, path: str) -> frozenset[str]:
         """Return the ports of an instance's step from which an edge leads on by name."""
         frame, step = self._places[path]
-        edges = (*frame.plan.outgoing[step.id], *frame.plan.leading_back[step.id])
-        return frozenset(edge.port for edge in edges)
+        return frame.plan.ports_in_use[step.id]
 
     def look(self, settled: Sequence[StepState], now: datetime, *, start: bool = True) -> Decision:
         """Take over what became of attempts, and return what happens next. Without `start`, nothing new begins."""

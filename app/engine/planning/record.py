@@ -104,4 +104,6 @@ def finish_order(state: StepState) -> tuple[float, int]:
 
 def rfc3339(time: datetime) -> str:
     """Return a time as the API and expressions show it."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    return f"{time.isoformat(timespec='milliseconds')[:-6]}Z"

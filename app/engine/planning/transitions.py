@@ -126,13 +126,7 @@ def settle(
     if isinstance(outcome, Suspended):
         return replace(state, status=AttemptStatus.WAITING, wait=outcome.wait)
     if isinstance(outcome, Succeeded):
-        return replace(
-            state,
-            status=AttemptStatus.SUCCEEDED,
-            output=outcome.output,
-            port=outcome.port,
-            finished_at=now,
-        )
+        return _succeeded(state, outcome, now)
     failures = state.failures + 1
     delay = retry_delay(policy, failures, outcome.after_seconds, random) if outcome.again else None
     return replace(
@@ -142,6 +136,26 @@ def settle(
         failures=failures,
         retry_at=None if delay is None else now + timedelta(seconds=delay),
         finished_at=now,
+    )
+
+
+def _succeeded(state: StepState, outcome: Succeeded, now: datetime) -> StepState:
+    # Nearly every attempt ends here, and `replace` takes five times as long.
+    return StepState(
+        state.path,
+        state.type,
+        AttemptStatus.SUCCEEDED,
+        state.attempt,
+        state.seq,
+        outcome.port,
+        outcome.output,
+        state.error,
+        state.retry_at,
+        state.started_at,
+        now,
+        state.failures,
+        state.lost,
+        state.wait,
     )
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 
 from app.core.config import Settings
 from app.core.errors import ConfigurationError
-from app.embedded import schema
+from app.db.revisions import heads
 from app.embedded.data_folder import hold
 from app.embedded.identity import identity_for
 from app.embedded.leftovers import end_leftover
@@ -156,4 +156,4 @@ def test_the_head_of_the_migrations_is_what_none_builds_on(tmp_path: Path) -> No
     (tmp_path / "one.py").write_text('revision: str = "a1"\ndown_revision: str | None = None\n')
     (tmp_path / "two.py").write_text("revision = 'b2'\ndown_revision = 'a1'\n")
 
-    assert schema.heads(tmp_path) == {"b2"}
+    assert heads(tmp_path) == {"b2"}
