@@ -68,7 +68,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
-    dispatch = BackgroundDispatch(Dispatcher(redis), meters.batches_of("dispatch"))
+    dispatch = BackgroundDispatch(Dispatcher(redis, engine), meters.batches_of("dispatch"))
     key_ttl_seconds = settings.idempotency_key_ttl_seconds
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)

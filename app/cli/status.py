@@ -12,13 +12,9 @@ from app.cli.columns import in_columns, moment
 from app.cli.connections import open_database, with_servers
 from app.core.config import load_settings
 from app.core.statuses import RunStatus
-from app.engine.delivery.dispatch import connect_redis
-from app.engine.delivery.hints import QUEUE
+from app.engine.delivery.dispatch import connect_redis, count_hints
 from app.engine.store import database_now
 from app.models import Run, Worker
-
-QUEUE_KEY = f"rq:queue:{QUEUE}"
-"""The list in which RQ keeps a queue's job ids."""
 
 app = typer.Typer(add_completion=False)
 
@@ -64,7 +60,7 @@ def _queue_depth(url: str) -> str:
     """Return how many hints wait, each for up to 200 runs; without Redis the sweep brings the runs."""
     redis = connect_redis(url)
     try:
-        return str(redis.llen(QUEUE_KEY))
+        return str(count_hints(redis))
     except RedisError as error:
         return f"unknown, Redis does not answer ({error})"
     finally:

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         default=500,
         ge=1,
         le=10_000,
-        description="Runs that one worker process has in flight at most.",
+        description="Runs that one worker process has in flight at most; 8/9 of them for one owner.",
     )
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

@@ -45,6 +45,8 @@ class Accepted:
     run_id: str
     status: RunStatus
     duplicate: bool
+    owner_id: str | None = None
+    """Whose new run it is; None: not told of an earlier one."""
 
 
 def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> list[Accepted]:
@@ -55,7 +57,8 @@ def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> lis
     new = [row for row in rows if row["id"] not in known] if known else rows
     known |= _insert(connection, new, now)
     return [
-        known.get(row["id"]) or Accepted(row["id"], RunStatus.QUEUED, duplicate=False)
+        known.get(row["id"])
+        or Accepted(row["id"], RunStatus.QUEUED, duplicate=False, owner_id=row["owner_id"])
         for row in rows
     ]
 

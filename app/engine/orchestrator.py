@@ -3,8 +3,10 @@
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from app.core.errors import Unavailable
@@ -43,27 +45,25 @@ class Orchestrator:
         """Return how many runs this process holds."""
         return len(self._runs)
 
-    def advance(self, run_ids: Sequence[str]) -> Sequence[str]:
-        """Claim runs and hand them to the event loop; returns those not tried because the process is stopping.
-
-        Blocks while the process is at its limit, so that waiting runs stay in the queue.
+    def advance(self, runs: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+        """Claim runs, given by lane, and hand them to the event loop; returns those not tried, for lack of free slots.
 
         Raises:
             Unavailable: this process may not claim right now.
         """
-        rest = list(run_ids)
-        while rest:
-            granted = self._shop.slots.acquire(len(rest))
-            if granted == 0:
-                break
-            batch, rest = rest[:granted], rest[granted:]
-            runs: list[ActiveRun] = []
-            try:
-                runs = self._claim(batch)
-            finally:
-                self._shop.slots.release(granted - len(runs))
-            self._loop.call_soon_threadsafe(self._adopt, runs)
-        return rest
+        slots = self._shop.slots
+        granted = {lane: slots.take(lane, len(run_ids)) for lane, run_ids in runs.items()}
+        lanes = {run_id: lane for lane, count in granted.items() for run_id in runs[lane][:count]}
+        claimed: list[ActiveRun] = []
+        try:
+            claimed = self._claim([*lanes]) if lanes else []
+        finally:
+            taken = Counter(lanes[run.id] for run in claimed)
+            for lane, count in granted.items():
+                slots.release(lane, count - taken[lane])
+        self._loop.call_soon_threadsafe(self._adopt, [(run, lanes[run.id]) for run in claimed])
+        rest = {lane: run_ids[granted[lane] :] for lane, run_ids in runs.items()}
+        return {lane: run_ids for lane, run_ids in rest.items() if run_ids}
 
     def _claim(self, run_ids: Sequence[str]) -> list[ActiveRun]:
         with self._claiming:
@@ -117,19 +117,19 @@ class Orchestrator:
                 log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
                 _drop(task, run)
 
-    def _adopt(self, runs: Sequence[ActiveRun]) -> None:
-        for run in runs:
+    def _adopt(self, runs: Sequence[tuple[ActiveRun, str]]) -> None:
+        for run, lane in runs:
             self._inboxes[run.id] = Inbox(self._loop)
             task = self._loop.create_task(self._hold(run))
             self._runs[task] = run
-            task.add_done_callback(self._let_go)
+            task.add_done_callback(partial(self._let_go, lane))
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
+    def _let_go(self, lane: str, task: asyncio.Task[None]) -> None:
         run = self._runs.pop(task)
         if self._held.get(run.id) == run.epoch:  # else it was claimed again before we let go
             del self._held[run.id]
             self._inboxes.pop(run.id, None)
-        self._shop.slots.release()
+        self._shop.slots.release(lane)
         if not task.cancelled() and task.exception() is not None:
             log.error("run_let_go", exc_info=task.exception())
 

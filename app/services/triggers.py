@@ -112,7 +112,7 @@ class TriggerDesk:
             await self._validate(answer.schema, request.input)
             answer = await self._commits.submit(replace(request, validated_for=answer.version_id))
         if not answer.duplicate:
-            self._dispatch.put(answer.run_id)
+            self._dispatch.put(answer.run_id, answer.owner_id)
         return TriggerAnswer(answer.run_id, answer.status.value, answer.duplicate)
 
     async def close(self) -> None:

@@ -61,7 +61,7 @@ def _finish(platform: Platform, webhook: str, runs: int, name: str) -> None:
 
 def _in_flight() -> list[Row]:
     """Hold the calls of 1,000 runs at the sink."""
-    settings = {"EGRESS_ALLOW": LOOPBACK, "RUNS_PER_WORKER": str(IN_FLIGHT)}
+    settings = {"EGRESS_ALLOW": LOOPBACK, "RUNS_PER_WORKER": str(2 * IN_FLIGHT)}
     with sink() as address, running(**settings) as platform:
         webhook = platform.workflow("held", *calling(f"{address}/held"))
         load(Job(webhook, BODY, CONNECTIONS, PATIENCE_SECONDS, "held", most=IN_FLIGHT))

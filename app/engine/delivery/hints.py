@@ -1,40 +1,62 @@
-"""What travels through Redis: the name of our one job function and run ids, as JSON. Never a pickle, never a callback."""
+"""What travels through Redis: the name of our one job function and run ids by lane, as JSON. Never a pickle, never a callback."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
+from redis import Redis
+from rq import Queue
 from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from app.core.ids import parse_id
+from app.engine.delivery.lanes import LANES, QUEUES, Hint
 
-QUEUE = "runs"
 ADVANCE_RUNS = "app.engine.delivery.hints.advance_runs"
 MAX_RUNS_PER_HINT = 200
 HINT_TTL_SECONDS = 3600
 
 
 class HintJob(Job):
-    """A job that can only be a hint: any other function, and every callback, is refused."""
+    """A job that can only be a hint: it is read and never executed, whatever function or callback it names."""
 
-    advance: ClassVar[Callable[[Sequence[str]], int] | None] = None
     success_callback = failure_callback = stopped_callback = None
 
     @property
     def func(self) -> Callable[..., Any]:
-        """Return the one function that may run.
+        """Refuse to be executed.
 
         Raises:
-            ValueError: the job names another function.
+            RuntimeError: always.
         """
-        if self.func_name != ADVANCE_RUNS or self.instance is not None:
-            raise ValueError("this job is no hint of ours")
-        return self._advance
+        raise RuntimeError("a hint is read, not executed")
 
-    def _advance(self, run_ids: object) -> int:
-        if not isinstance(run_ids, list) or len(run_ids) > MAX_RUNS_PER_HINT:
-            raise ValueError("a hint holds a list of run ids")
-        ids = [parse_id(run_id) if isinstance(run_id, str) else None for run_id in run_ids]
-        advance = type(self).advance
-        if advance is None:
-            raise RuntimeError("hints are executed by a worker only")
-        return advance([run_id for run_id in ids if run_id is not None])
+    @property
+    def hint(self) -> Hint:
+        """Return the runs that it tells of.
+
+        Raises:
+            ValueError: the job is no hint of ours.
+        """
+        if self.func_name != ADVANCE_RUNS or self.instance is not None or len(self.args) != 1:
+            raise ValueError("this job is no hint of ours")
+        told = self.args[0]
+        if not isinstance(told, dict) or not all(
+            lane in LANES and isinstance(run_ids, list) for lane, run_ids in told.items()
+        ):
+            raise ValueError("a hint holds lists of run ids by lane")
+        if sum(map(len, told.values())) > MAX_RUNS_PER_HINT:
+            raise ValueError(f"a hint holds {MAX_RUNS_PER_HINT} runs at most")
+        return {lane: _ids(run_ids) for lane, run_ids in told.items()}
+
+
+def open_queues(redis: Redis) -> dict[str, Queue]:
+    """Return all queues by name."""
+    return {
+        name: Queue(name, connection=redis, serializer=JSONSerializer, job_class=HintJob)
+        for name in QUEUES
+    }
+
+
+def _ids(run_ids: list[object]) -> list[str]:
+    ids = [parse_id(run_id) if isinstance(run_id, str) else None for run_id in run_ids]
+    return [run_id for run_id in ids if run_id is not None]

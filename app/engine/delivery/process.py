@@ -10,11 +10,11 @@ from typing import TypeVar
 
 from redis import Redis
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from app.core.clock import SyncedClock
 from app.core.config import Settings
-from app.core.errors import ConfigurationError, Unavailable
+from app.core.errors import ConfigurationError
 from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
 from app.db.base import make_engine
@@ -24,6 +24,7 @@ from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
+from app.engine.delivery.taking import Taker
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
@@ -58,7 +59,6 @@ from app.engine.workshop import Workshop
 SWITCH_SECONDS = 0.001
 """How long a thread may keep the interpreter while others want it: the default of 5 ms would be felt in every commit."""
 REAPS_PER_LEASE = 3
-CLAIM_PAUSE_SECONDS = 0.5
 POOL_SIZE = 8
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class WorkerProcess:
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         self._redis: Redis = connect_redis(settings.redis_url)
-        self._dispatcher = Dispatcher(self._redis)
+        self._dispatcher = Dispatcher(self._redis, self._engine)
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
@@ -120,9 +120,16 @@ class WorkerProcess:
             ),
             self._loop,
         )
+        self._taker = Taker(
+            self._orchestrator.advance,
+            self._slots,
+            self._dispatcher.put_back,
+            self._clock,
+            self._stopping,
+        )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
-            connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._take_hint
+            connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
         self._renewing = DutyLoop(
@@ -277,22 +284,8 @@ class WorkerProcess:
         """Make calls on the event loop, where the guarded client lives, and wait for them."""
         return asyncio.run_coroutine_threadsafe(call_all(self._http, calls), self._loop).result()
 
-    def _take_hint(self, run_ids: Sequence[str]) -> int:
-        """Advance the runs of a hint once the database answers; when the process stops, they go back to the queue."""
-        left = run_ids
-        while left:
-            try:
-                left = self._orchestrator.advance(run_ids)
-                break
-            except (OperationalError, InterfaceError, Unavailable) as error:
-                log.warning("claim_postponed", runs=len(run_ids), reason=str(error))
-            if self._stopping.wait(CLAIM_PAUSE_SECONDS):
-                break
-        if left:
-            self._dispatcher.dispatch(left)
-        return len(run_ids) - len(left)
-
     def _hand_on(self, run_ids: Sequence[str]) -> None:
         """Dispatch runs that a duty found; without Redis, take them ourselves (the queue is only the shorter way)."""
-        if not self._dispatcher.dispatch(run_ids):
-            self._orchestrator.advance(run_ids)
+        runs = self._dispatcher.sort(run_ids)
+        if not self._dispatcher.put(runs):
+            self._taker.take_now(runs)

@@ -1,11 +1,12 @@
-"""An RQ worker in a thread: takes hints off the queue and passes their run ids on."""
+"""An RQ worker in a thread: takes hints off the queues, lane after lane, and passes them on."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Set
 from contextlib import suppress
-from typing import Any
+from typing import cast
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, StopRequested
@@ -15,9 +16,12 @@ from rq.timeouts import BaseDeathPenalty
 
 from app.core.clock import Clock, SystemClock
 from app.core.logging import get_logger
-from app.engine.delivery.hints import QUEUE, HintJob
+from app.engine.delivery.hints import HintJob, open_queues
+from app.engine.delivery.lanes import MIXED, Turns
+from app.engine.delivery.taking import Taker
 
 DEQUEUE_SECONDS = 2.0
+PEEK_SECONDS = 0.001
 HEARTBEAT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 2.0
@@ -25,7 +29,7 @@ log = get_logger(__name__)
 
 
 class _NoDeathPenalty(BaseDeathPenalty):
-    """Hints block while the process is at its limit, for as long as that takes; signals belong to the main thread."""
+    """A hint blocks while the database is away, for as long as that takes; signals belong to the main thread."""
 
     def setup_death_penalty(self) -> None:
         """Do nothing."""
@@ -35,8 +39,14 @@ class _NoDeathPenalty(BaseDeathPenalty):
 
 
 class _HintWorker(SimpleWorker):
-    """RQ's in-process worker, made to run in a thread: no signals, and a look at its stop flag between two blocks."""
+    """RQ's in-process worker, made to run in a thread: no signals, and a look at its stop flag between two blocks.
 
+    RQ knows it as a worker of one queue; the lanes' queues need none of the housekeeping that RQ does for each of its own.
+    """
+
+    taker: Taker
+    turns: Turns
+    lanes: Mapping[str, Queue]
     death_penalty_class = _NoDeathPenalty
     log_result_lifespan = False
     clock: Clock = SystemClock()
@@ -48,6 +58,13 @@ class _HintWorker(SimpleWorker):
     def subscribe(self) -> None:
         """Take no commands from Redis: nobody gives any, and the thread that listens would hold up each stop by a second."""
 
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Show that the worker lives; seldom, where RQ does it after each hint."""
+        now = self.clock.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            super().heartbeat(timeout, pipeline)
+
     def request_stop_soon(self) -> None:
         """Stop after the current hint."""
         self._stop_requested = True
@@ -58,7 +75,7 @@ class _HintWorker(SimpleWorker):
         RQ's own way keeps records of jobs begun, done and failed: a dozen round trips for what nobody reads.
         """
         try:
-            job.perform()
+            self.taker.take(queue.name, cast("HintJob", job).hint)
         except Exception as error:  # noqa: BLE001 - garbage in the queue, or nothing may be claimed right now: the sweep finds the runs
             log.warning("hint_failed", error=f"{type(error).__name__}: {error}")
         with self.connection.pipeline() as pipeline:
@@ -72,45 +89,51 @@ class _HintWorker(SimpleWorker):
         """Return the next hint. RQ's own loop would look neither at its stop flag nor give up on a dead Redis."""
         del timeout, max_idle_time
         while not self._stop_requested:
-            self._heartbeat_seldom()
+            self.heartbeat()
+            held_up = self.taker.go_on()
             try:
-                found = self.queue_class.dequeue_any(
-                    self.queues,
-                    DEQUEUE_SECONDS,  # type: ignore[arg-type]  # Redis takes fractions of a second since 6.0
-                    connection=self.connection,
-                    job_class=self.job_class,
-                    serializer=self.serializer,
-                    death_penalty_class=self.death_penalty_class,
-                )
-            except DequeueTimeout:
-                continue
+                found = self._dequeue(held_up)
             except RedisError as error:
                 log.warning("redis_does_not_answer", error=str(error))
                 break
             if found is not None:
-                found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]  # RQ's own
                 return found
+            if held_up:
+                self.taker.watch(held_up)
         raise StopRequested
 
-    def _heartbeat_seldom(self) -> None:
-        now = self.clock.monotonic()
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
-            self.heartbeat()
+    def _dequeue(self, held_up: Set[str]) -> tuple[Job, Queue] | None:
+        """Return a hint of the first queue in turn that has one; waits for it only while no queue is held up."""
+        queues = [self.lanes[name] for name in self.turns.order() if name not in held_up]
+        if not queues:
+            return None
+        try:
+            found = self.queue_class.dequeue_any(
+                queues,
+                PEEK_SECONDS if held_up else DEQUEUE_SECONDS,  # type: ignore[arg-type]  # Redis takes fractions of a second since 6.0
+                connection=self.connection,
+                job_class=self.job_class,
+                serializer=self.serializer,
+                death_penalty_class=self.death_penalty_class,
+            )
+        except DequeueTimeout:
+            return None
+        if found is not None:
+            found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]  # RQ's own
+            self.turns.taken(found[1].name)
+        return found
 
 
 class HintConsumer:
     """Runs an RQ worker in a thread, and a new one whenever Redis took the last one down."""
 
-    def __init__(
-        self, redis: Redis, wakers_redis: Redis, advance: Callable[[Sequence[str]], int]
-    ) -> None:
+    def __init__(self, redis: Redis, wakers_redis: Redis, taker: Taker) -> None:
         self._redis = redis
         self._wakers_redis = wakers_redis
         self._client_id: int | None = None
-        self._job_class: type[Any] = type(
-            "BoundHintJob", (HintJob,), {"advance": staticmethod(advance)}
-        )
+        self._taker = taker
+        self._turns = Turns()
+        self._queues = open_queues(redis)
         self._stopping = threading.Event()
         self._worker: _HintWorker | None = None
         self._thread = threading.Thread(target=self._consume, name="rq", daemon=True)
@@ -144,14 +167,18 @@ class HintConsumer:
                 log.exception("rq_worker_failed")
             self._stopping.wait(pause)
             pause = min(pause * 2, MAX_PAUSE_SECONDS)
+        self._taker.put_back()
 
     def _work(self) -> None:
-        queue = Queue(
-            QUEUE, connection=self._redis, serializer=JSONSerializer, job_class=self._job_class
-        )
+        self._taker.go_on()  # also while Redis is away
         self._worker = _HintWorker(
-            [queue], connection=self._redis, serializer=JSONSerializer, job_class=self._job_class
+            [self._queues[MIXED]],
+            connection=self._redis,
+            serializer=JSONSerializer,
+            job_class=HintJob,
         )
+        self._worker.taker, self._worker.turns = self._taker, self._turns
+        self._worker.lanes = self._queues
         self._client_id = self._redis.client_id()  # the thread's only connection
         if not self._stopping.is_set():
             self._worker.work(logging_level="WARNING")

@@ -54,5 +54,7 @@ class ApiMetrics:
         if backlog is not None:
             yield from backlog.families()
         yield GaugeMetricFamily(
-            f"{PREFIX}queue_hints", "Hints in Redis, each for up to 200 runs.", self.hints()
+            f"{PREFIX}queue_hints",
+            "Hints in all queues of Redis, each for up to 200 runs.",
+            self.hints(),
         )

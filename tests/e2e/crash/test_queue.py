@@ -13,8 +13,9 @@ from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 
 from app.embedded.redis import EmbeddedRedis
-from app.engine.delivery.dispatch import Dispatcher
-from app.engine.delivery.hints import ADVANCE_RUNS, QUEUE
+from app.engine.delivery.dispatch import Dispatcher, count_hints
+from app.engine.delivery.hints import ADVANCE_RUNS
+from app.engine.delivery.lanes import LANES, MIXED
 from tests.e2e.crash.harness.platform import Platform, Workflow
 from tests.e2e.crash.harness.programs import Process
 from tests.e2e.crash.harness.scale import in_flight
@@ -43,7 +44,7 @@ def test_losing_everything_in_redis_loses_no_run(
 ) -> None:
     platform.trigger_many(one_call(platform), runs)
     with Redis.from_url(redis.url) as client:
-        platform.until(lambda: client.llen(f"rq:queue:{QUEUE}") > 0)
+        platform.until(lambda: count_hints(client) > 0)
         client.flushall()
 
     platform.worker()
@@ -120,23 +121,25 @@ def test_forged_jobs_are_refused(
     mark = folder / "mark"
     command = f"touch {mark}"
     with Redis.from_url(redis.url) as client:
-        forged = Queue(QUEUE, connection=client, serializer=JSONSerializer)
-        pickled = Queue(QUEUE, connection=client)
+        forged = Queue(MIXED, connection=client, serializer=JSONSerializer)
+        pickled = Queue(LANES[0], connection=client)
         touch = Callback("os.system")
         forged.enqueue_call("os.system", args=(command,))
         forged.enqueue_call("builtins.exec", args=(f"__import__('os').system({command!r})",))
-        forged.enqueue_call(ADVANCE_RUNS, args=([command],), on_success=touch, on_failure=touch)
-        forged.enqueue_call(ADVANCE_RUNS, args=("no list",))
-        forged.enqueue_call(ADVANCE_RUNS, args=(["no id", None, 7, "x" * 36],))
+        hint = {LANES[0]: [command, "no id", None, 7, "x" * 36]}
+        forged.enqueue_call(ADVANCE_RUNS, args=(hint,), on_success=touch, on_failure=touch)
+        refused: list[object] = ["no lanes", [command], {"no lane": []}, {LANES[0]: "no list"}]
+        for told in refused:
+            forged.enqueue_call(ADVANCE_RUNS, args=(told,))
         pickled.enqueue_call("os.system", args=(command,))
         client.hset("rq:job:garbage", mapping={"data": b"\xff\x80garbage", "created_at": "never"})
-        client.rpush(f"rq:queue:{QUEUE}", "garbage", "not-there", b"\xff\xfe")
+        client.rpush(f"rq:queue:{LANES[1]}", "garbage", "not-there", b"\xff\xfe")
     run_id = platform.trigger(one_call(platform))
 
     worker = platform.worker()
     platform.until_ended([run_id])
     with Redis.from_url(redis.url) as client:
-        platform.until(lambda: client.llen(f"rq:queue:{QUEUE}") == 0)
+        platform.until(lambda: count_hints(client) == 0)
 
     assert not mark.exists()
     assert not worker.has_ended()
