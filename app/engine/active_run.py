@@ -73,7 +73,7 @@ class ActiveRun:
     facts: RunFacts = NO_FACTS
     fleeting: Collection[str] = ()
     """Node types whose attempts leave no trace until they have ended, in the run's first epoch: should its worker die in
-    one, nothing is lost, and from then on every start is recorded, so that one that kills its worker is found out.
+    one, nothing is lost. From then on every start is recorded, should one after all be what kills the workers.
     """
     started: tuple[StepState, ...] = ()
     waits: tuple[Wait, ...] = ()

@@ -88,13 +88,13 @@ class Catalogue:
         return found.node.on_lost if found else "retry"
 
     def fleeting(self, isolates: Callable[[NodeType], bool]) -> frozenset[str]:
-        """Return the types whose attempts are over before anything else can happen, and may be made again unasked."""
+        """Return the types whose attempts are over before anything else can happen, and harm nobody when made again."""
         return frozenset(
             name
             for name, found in self._types.items()
-            if found.awaits_nothing
+            if found.node.pure
+            and found.awaits_nothing
             and found.node.on_lost == "retry"
-            and not found.info.is_loop
             and not isolates(found)
         )
 

@@ -182,6 +182,9 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     on_lost: ClassVar[Literal["retry", "fail", "ask"]] = "retry"
     """What to do when a worker died during an attempt: try again, fail the step (an effect that must not repeat), or ask:
     the run pauses until a person has found out, and resumes or cancels it."""
+    pure: ClassVar[bool] = False
+    """It only computes: no effect outside, no waiting, nothing that could end its worker. Then an attempt is recorded when it
+    has ended, and not when it begins, which saves half the writes; one that a dying worker cuts off leaves no trace."""
     isolation: ClassVar[Literal["none", "process"]] = "none"
     """`process`: each attempt runs in a child process, killed at the timeout; a crash there fails that attempt alone."""
     memory_limit_mb: ClassVar[int] = 512

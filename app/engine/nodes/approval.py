@@ -149,6 +149,7 @@ class Approval(Node[Config, Output]):
     """
 
     type = "approval"
+    pure = True
     ports = ("approved", REJECTED)
     example = {
         "approvers": ["cfo@example.com", "role:admin"],
@@ -183,6 +184,7 @@ class WaitForApproval(Approval):
     """Ask people to approve, and wait for their decisions: another name of `approval`."""
 
     type = "wait_for_approval"
+    pure = True
 
 
 def _until(config: Config, context: Context) -> dict[str, str]:

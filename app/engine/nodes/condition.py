@@ -35,6 +35,7 @@ class Condition(Node[Config, Output]):
     """Ask a question of the data: steps that depend on `<id>.true` or on `<id>.false` run accordingly."""
 
     type = "condition"
+    pure = True
     ports = ("true", "false")
     example = {"if": "input.total > 1000"}
 

@@ -45,6 +45,7 @@ class Delay(Node[Config, Output]):
     """Wait for some seconds, or until a time. No worker is held meanwhile, and no restart shortens or lengthens it."""
 
     type = "delay"
+    pure = True
     example = {"seconds": 60}
 
     async def run(self, config: Config, context: Context) -> Output | Suspend:

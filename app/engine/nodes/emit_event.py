@@ -39,6 +39,7 @@ class EmitEvent(Node[Config, Output]):
     """Publish an event, exactly once: it resumes my runs that wait for it, and starts my workflows that begin with it."""
 
     type = "emit_event"
+    pure = True
     title = "Emit an event"
     example = {
         "event_type": "order.shipped",

@@ -25,6 +25,7 @@ class FailOnPurpose(Node[Config, None]):
     """Fail the run on purpose, with a message and a code."""
 
     type = "fail"
+    pure = True
     title = "Fail"
     example = {"message": "The order is empty.", "code": "empty_order"}
 

@@ -32,6 +32,7 @@ class Log(Node[Config, Output]):
     """Write a line into the run's log, where `GET /runs/{id}/logs` and the run's page show it."""
 
     type = "log"
+    pure = True
     title = "Log"
     example = {"message": "Order ${{ input.order_id }} has arrived", "level": "info"}
 

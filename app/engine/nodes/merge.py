@@ -18,6 +18,7 @@ class Merge(Node[Config, Any]):
     """Merge the outputs of the steps that led here; branches that were not taken bring nothing."""
 
     type = "merge"
+    pure = True
     example = {"mode": "object"}
 
     async def run(self, config: Config, context: Context) -> Any:

@@ -82,6 +82,7 @@ class Respond(Node[Config, Output]):
     """
 
     type = "respond"
+    pure = True
     title = "Respond"
     example = {"status": 201, "body": {"accepted": True, "order": "${{ input.order_id }}"}}
 

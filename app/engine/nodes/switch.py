@@ -51,6 +51,7 @@ class Switch(Node[Config, Output]):
     """Choose a branch by a value: steps depend on `<id>.<port>`; `<id>.default` is taken when no case holds."""
 
     type = "switch"
+    pure = True
     ports = (DEFAULT,)
     example = {
         "value": "input.region",

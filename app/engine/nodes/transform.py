@@ -21,6 +21,7 @@ class Transform(Node[Config, Any]):
     """
 
     type = "transform"
+    pure = True
     title = "Transform"
     example = {"value": {"greeting": "Hello ${{ input.name }}", "total": "${{ input.total * 2 }}"}}
 

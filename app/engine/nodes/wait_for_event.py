@@ -69,6 +69,7 @@ class WaitForEvent(Node[Config, Output]):
     """
 
     type = "wait_for_event"
+    pure = True
     title = "Wait for an event"
     ports = ("received", "timeout")
     example = {

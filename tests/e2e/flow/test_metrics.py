@@ -26,7 +26,7 @@ def port() -> str:
 @pytest.fixture
 def platform(folder: Path, postgres_url: str, redis_url: str, port: str) -> Iterator[Platform]:
     """Two API processes that share a port, and two workers, one of which has a port of its own."""
-    platform = Platform(folder, postgres_url, redis_url, WEB_CONCURRENCY="2")
+    platform = Platform(folder, postgres_url, redis_url, API_WORKERS="2")
     try:
         platform.api()
         workers = [platform.worker(METRICS_PORT=port), platform.worker()]
@@ -58,6 +58,7 @@ def _processes(found: Found, kind: str) -> set[str]:
 def test_whichever_process_is_asked_shows_the_numbers_of_all(platform: Platform, port: str) -> None:
     shared = f"http://127.0.0.1:{platform.settings['PORT']}/metrics"
     accepted, ended = "automateos_triggers_accepted_total", "automateos_runs_ended_total"
+    platform.until(lambda: len(_processes(_scrape(shared), "api-")) == 2)
     platform.trigger_many(platform.workflow(LOG), RUNS)
 
     platform.until(lambda: all(_sum(_scrape(shared), ended) == RUNS for _ in range(4)))

@@ -55,7 +55,10 @@ class Process(Program):
 
 def start_api(settings: Mapping[str, str], log: Path) -> Process:
     """Start the API with the command of `up`; it is ready once it answers."""
-    programs = own_programs(Settings(host="127.0.0.1", port=int(settings["PORT"])))
+    processes = int(settings.get("API_WORKERS", "1"))
+    programs = own_programs(
+        Settings(host="127.0.0.1", port=int(settings["PORT"]), api_workers=processes)
+    )
     command = [*programs.api, "--app-dir", str(ROOT)]
     return Process("api", command, settings, log)
 
