@@ -1,5 +1,6 @@
 """The garbage collector's settings for processes that serve for a long time."""
 
+import ctypes
 import gc
 
 YOUNG_OBJECTS = 10_000
@@ -16,3 +17,11 @@ def spare_startup_heap() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    _give_back()
+
+
+def _give_back() -> None:
+    """Give the memory back that only the start has needed; glibc alone keeps it, and has a function for that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

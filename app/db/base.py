@@ -1,17 +1,20 @@
 """Connections to Postgres or SQLite, set up so that both keep the same promises."""
 
 import sqlite3
+import time
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.core.errors import ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 5
+PING_AFTER_SECONDS = 1.0
 SQLITE_BUSY_SECONDS = 15
 READS_ONLY = "reads_only"
 """The option of a connection that will not write."""
@@ -64,7 +67,7 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -79,9 +82,32 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
         **options,
     )
+    _ping_after_idling(engine)
+    return engine
+
+
+def _ping_after_idling(engine: Engine) -> None:
+    """Ask whether a connection still lives before it is used again, unless it was used just now.
+
+    `pool_pre_ping` asks each time: a round trip in every transaction.
+    """
+
+    def note(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle_since"] = time.monotonic()
+
+    def ask(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        idle_since = entry.info.get("idle_since")
+        if idle_since is None or time.monotonic() - idle_since < PING_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError(str(error)) from error
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", ask)
 
 
 def _loads(stored: str | int | float) -> Any:

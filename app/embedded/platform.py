@@ -19,6 +19,8 @@ from app.embedded.signals import SignalInbox
 from app.embedded.supervisor import Say, StopRequested, Supervisor
 
 READY_PATH = "/health/ready"
+MEMORY = {"MALLOC_ARENA_MAX": "2"}
+"""glibc keeps memory apart for each of our dozen threads, of which only one runs at a time; as in the images."""
 SQLITE_NOTICE = (
     "SQLite serves one machine: one writer at a time and no row-level security. "
     "Unset DATABASE_URL for the embedded Postgres."
@@ -74,7 +76,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "REDIS_URL": settings.redis_url or "",
         "SECRET_KEY": settings.secret_key.get_secret_value() if settings.secret_key else "",
     }
-    return dict(os.environ) | resolved  # noqa: TID251 - the environment of a child
+    return MEMORY | dict(os.environ) | resolved  # noqa: TID251 - the environment of a child
 
 
 def _migrate(

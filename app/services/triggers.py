@@ -111,8 +111,6 @@ class TriggerDesk:
         while isinstance(answer, _NeedsValidation):
             await self._validate(answer.schema, request.input)
             answer = await self._commits.submit(replace(request, validated_for=answer.version_id))
-        if not answer.duplicate:
-            self._dispatch.put(answer.run_id, answer.owner_id)
         return TriggerAnswer(answer.run_id, answer.status.value, answer.duplicate)
 
     async def close(self) -> None:
@@ -134,6 +132,9 @@ class TriggerDesk:
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        for result in results:
+            if isinstance(result, Accepted) and not result.duplicate:
+                self._dispatch.put(result.run_id, result.owner_id)
         self._meters.triggers_accepted(
             (request.kind, result.duplicate)
             for request, result in zip(batch, results, strict=True)

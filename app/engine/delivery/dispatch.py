@@ -1,7 +1,9 @@
 """Put run ids on the queue: a hint. It may be lost or doubled without harm; the database has the truth."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -11,7 +13,6 @@ from rq import Queue
 from sqlalchemy import Engine
 
 from app.core.logging import get_logger
-from app.db.group_commit import GroupCommit
 from app.engine.delivery.hints import (
     ADVANCE_RUNS,
     HINT_TTL_SECONDS,
@@ -123,28 +124,49 @@ def _parcels(runs: Hint) -> Iterator[tuple[str, Hint]]:
 
 
 class BackgroundDispatch:
-    """Dispatches what intake has committed without making anybody wait: one hint for all that gathered meanwhile."""
+    """Dispatches what is committed without making anybody wait: one hint for all that gathered meanwhile.
+
+    In a thread of its own, so that a hint is on its way before the event loop hears of the commit.
+    """
 
     def __init__(
         self, dispatcher: Dispatcher, observe: Callable[[int], None] | None = None
     ) -> None:
         self._dispatcher = dispatcher
-        self._batches: GroupCommit[tuple[str, str | None], bool] = GroupCommit(
-            self._flush,
-            name="dispatch",
-            max_batch=MAX_RUNS_PER_HINT,
-            observe=observe,
-        )
+        self._observe = observe
+        self._pending: SimpleQueue[tuple[str, str | None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="dispatch", daemon=True)
+        self._thread.start()
 
-    def put(self, run_id: str, owner_id: str | None = None) -> asyncio.Future[bool]:
-        """Add a run from the event loop; its owner is looked up unless told."""
-        return self._batches.put((run_id, owner_id))
+    def put(self, run_id: str, owner_id: str | None = None) -> None:
+        """Add a run, from any thread; its owner is looked up unless told."""
+        self._pending.put((run_id, owner_id))
 
     async def close(self) -> None:
         """Dispatch what is pending and stop."""
-        await self._batches.close()
+        self._pending.put(None)
+        await asyncio.to_thread(self._thread.join)
 
-    def _flush(self, runs: Sequence[tuple[str, str | None]]) -> Sequence[bool]:
-        owners = {run_id: owner_id for run_id, owner_id in runs if owner_id is not None}
-        dispatched = self._dispatcher.dispatch([run_id for run_id, _ in runs], owners)
-        return [dispatched] * len(runs)
+    def _work(self) -> None:
+        while runs := self._gathered():
+            if self._observe is not None:
+                self._observe(len(runs))
+            try:
+                self._dispatcher.dispatch(
+                    [*runs], {id_: owner for id_, owner in runs.items() if owner}
+                )
+            except Exception:
+                log.exception("not_dispatched", runs=len(runs))  # the sweep finds them
+
+    def _gathered(self) -> dict[str, str | None]:
+        """Wait for runs; returns all that are there, with their owners, and none once closed."""
+        runs: dict[str, str | None] = {}
+        item = self._pending.get()
+        while item is not None:
+            runs[item[0]] = item[1]
+            if len(runs) == MAX_RUNS_PER_HINT or self._pending.empty():
+                return runs
+            item = self._pending.get()
+        if runs:
+            self._pending.put(None)  # for the next time
+        return runs
