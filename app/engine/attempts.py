@@ -1,16 +1,19 @@
 """Carries out one attempt of a run, in the worker's workshop."""
 
+import random
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from app.engine.active_run import ActiveRun
+from app.engine.active_run import ActiveRun, EndedWait
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
-from app.engine.checkpoint import Brought
-from app.engine.executor import Attempt, run_attempt
+from app.engine.checkpoint import Brought, Checkpoint
+from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
+from app.engine.outputs import MAX_INLINE_BYTES
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import Failed, Outcome, Suspended
+from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended, settle
 from app.engine.workshop import Workshop
 
 
@@ -43,11 +46,54 @@ def is_short(shop: Workshop, run: ActiveRun, state: StepState) -> bool:
 
 async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
     """Make one attempt at a step, and keep what is large of what came of it."""
+    attempt = _prepared(shop, run, state)
+    if attempt is None:
+        message = f"This worker has no node type {run.board.step(state.path).type!r}."
+        return Ended(Failed("unknown_node_type", message, again=False))
+    context = attempt.context
+    outcome, artifact = await shop.outputs.keep(await run_attempt(attempt))
+    outcome, commands = await shop.outputs.keep_evidence(outcome, context.commands)
+    return Ended(outcome, context.lines, artifact, context.input, commands)
+
+
+def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended | None:
+    """Make one attempt at a step outside of the event loop; None when it needs that after all, with nothing done."""
+    attempt = _prepared(shop, run, state)
+    outcome = None if attempt is None else run_attempt_at_once(attempt)
+    if attempt is None or outcome is None:
+        return None
+    context = attempt.context
+    if isinstance(outcome, Succeeded) and outcome.output_bytes > MAX_INLINE_BYTES:
+        return None
+    return Ended(outcome, context.lines, None, context.input, context.commands)
+
+
+def settle_attempts(
+    run: ActiveRun,
+    ended: Sequence[tuple[StepState, Ended]],
+    waits: Sequence[EndedWait],
+    now: datetime,
+    *,
+    draining: bool,
+) -> Checkpoint:
+    """Let a run take over what came of its attempts, and of its waits; returns what to commit."""
+    ended = [(state, came.within_limit(run)) for state, came in ended]
+    settled = [
+        settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
+        for state, came in ended
+    ]
+    settled += run.resolve(waits, now, random.random)
+    lines = [(state, came.lines) for state, came in ended if came.lines]
+    brought = {state.path: came.brought for state, came in ended}
+    return run.advance(settled, lines, now, draining=draining, brought=brought)
+
+
+def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | None:
+    """Return what an attempt needs; None when this worker does not have the node type."""
     step = run.board.step(state.path)
     node = shop.catalogue.get(step.type)
     if node is None:
-        message = f"This worker has no node type {step.type!r}."
-        return Ended(Failed("unknown_node_type", message, again=False))
+        return None
     context = AttemptContext(
         run_id=run.id,
         step_path=state.path,
@@ -59,7 +105,7 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         find_target=partial(shop.targets.find, run.id, run.facts),
         ports_in_use=run.board.ports_in_use(state.path),
     )
-    attempt = Attempt(
+    return Attempt(
         step=step,
         node=node,
         scope=run.board.scope(state.path),
@@ -68,6 +114,3 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         deadline=run.board.deadline,
         max_output_bytes=shop.max_output_bytes,
     )
-    outcome, artifact = await shop.outputs.keep(await run_attempt(attempt))
-    outcome, commands = await shop.outputs.keep_evidence(outcome, context.commands)
-    return Ended(outcome, context.lines, artifact, context.input, commands)

@@ -3,7 +3,7 @@
 Only runs with large outputs need a second one: no transaction waits for the artifact store.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
@@ -57,6 +57,10 @@ class _Begun:
     checkpoint: Checkpoint
 
 
+AddFirstSteps = Callable[[ActiveRun, Checkpoint], Checkpoint]
+"""Adds to a run's first checkpoint what came of steps that are over at once."""
+
+
 class Claims:
     """Takes runs for one worker. Used by one thread at a time."""
 
@@ -79,7 +83,9 @@ class Claims:
         self._fleeting = fleeting
         self._plans = PlanCache(catalogue)
 
-    def take(self, worker_id: str, run_ids: Sequence[str]) -> list[ActiveRun]:
+    def take(
+        self, worker_id: str, run_ids: Sequence[str], first_steps: AddFirstSteps
+    ) -> list[ActiveRun]:
         """Claim those of the runs that are queued and unclaimed; returns them with their first steps recorded."""
         with self._engine.begin() as connection:
             rows = store.claim(connection, worker_id, sorted(set(run_ids)), self._clock.now())
@@ -88,7 +94,7 @@ class Claims:
             versions = self._plans.load(connection, [row.version_id for row in rows])
             pasts = load_pasts(connection, [row.id for row in rows if row.epoch > 1])
             claimed = [_Claimed(row, versions.get(row.version_id), pasts[row.id]) for row in rows]
-            light, heavy = self._begin_light(claimed)
+            light, heavy = self._begin_light(claimed, first_steps)
             followups = write_checkpoints(connection, [one.checkpoint for one in light])
         if followups:
             self._follow_up(followups)
@@ -106,13 +112,17 @@ class Claims:
             )
         return len(released)
 
-    def _begin_light(self, claimed: Sequence[_Claimed]) -> tuple[list[_Begun], list[_Begun]]:
+    def _begin_light(
+        self, claimed: Sequence[_Claimed], first_steps: AddFirstSteps
+    ) -> tuple[list[_Begun], list[_Begun]]:
         """Begin runs without artifacts; apart from them, those that begin with an output that must become one."""
         light: list[_Begun] = []
         heavy: list[_Begun] = []
         for run in claimed:
             if not run.past.has_artifacts:
                 begun = self._begin(run, [state for state, _ in run.past.recorded])
+                if begun.run is not None:
+                    begun = replace(begun, checkpoint=first_steps(begun.run, begun.checkpoint))
                 (heavy if oversized(begun.checkpoint, ()) else light).append(begun)
         return light, heavy
 

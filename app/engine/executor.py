@@ -65,6 +65,18 @@ async def run_attempt(attempt: Attempt) -> Outcome:
         return refused.failed
 
 
+def run_attempt_at_once(attempt: Attempt) -> Outcome | None:
+    """Return how an attempt at a node that never awaits ended; None when it would have waited. Needs no event loop."""
+    attempting = run_attempt(attempt)
+    try:
+        attempting.send(None)
+    except StopIteration as done:
+        outcome: Outcome = done.value
+        return outcome
+    attempting.close()
+    return None
+
+
 def _render(attempt: Attempt) -> dict[str, Any]:
     try:
         config: dict[str, Any] = attempt.step.config.render(attempt.scope)

@@ -1,7 +1,6 @@
 """Drives runs: decide, attempt, checkpoint, decide again. One event loop, hundreds of runs."""
 
 import asyncio
-import random
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,13 @@ from app.core.errors import Unavailable
 from app.core.logging import get_logger
 from app.engine.active_run import ActiveRun, EndedWait, NotKept
 from app.engine.artifacts.store import Artifact
-from app.engine.attempts import Ended, carry_out, is_short
+from app.engine.attempts import Ended, carry_out, is_short, settle_attempts
 from app.engine.checkpoint import Checkpoint
+from app.engine.first_steps import FirstSteps
 from app.engine.inbox import Inbox
 from app.engine.journal import Verdict
 from app.engine.outputs import oversized
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import settle
 from app.engine.workshop import Workshop
 
 LEASE_POLL_SECONDS = 0.1
@@ -69,7 +68,8 @@ class Orchestrator:
         with self._claiming:
             if not self._shop.lease.valid():
                 raise Unavailable("The lease could not be renewed: nothing is claimed until it is.")
-            runs = self._shop.claims.take(self._shop.lease.worker_id, run_ids)
+            first_steps = FirstSteps(self._shop, len(run_ids))
+            runs = self._shop.claims.take(self._shop.lease.worker_id, run_ids, first_steps.add)
             self._held.update((run.id, run.epoch) for run in runs)
         return runs
 
@@ -195,16 +195,8 @@ class Orchestrator:
         return [task for task in tasks if task in done]
 
     async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
-        now = self._shop.clock.now()
-        ended = [(state, came.within_limit(run)) for state, came in ended]
-        settled = [
-            settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
-            for state, came in ended
-        ]
-        settled += run.resolve(self._inboxes[run.id].take(), now, random.random)
-        lines = [(state, came.lines) for state, came in ended if came.lines]
-        brought = {state.path: came.brought for state, came in ended}
-        checkpoint = run.advance(settled, lines, now, draining=self._draining, brought=brought)
+        waits, now = self._inboxes[run.id].take(), self._shop.clock.now()
+        checkpoint = settle_attempts(run, ended, waits, now, draining=self._draining)
         return await self._stow(
             run, checkpoint, {state.path: came.artifact for state, came in ended}
         )

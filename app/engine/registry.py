@@ -27,6 +27,7 @@ from app.engine.planning.transitions import OnLost
 from app.engine.sdk import LoopNode, Node, node_models
 
 BUILT_IN = Path(__file__).parent / "nodes"
+BUILT_IN_SOURCE = "app/engine/nodes/"
 ENTRY_POINTS = "automateos.nodes"
 MAX_ERROR_CHARACTERS = 500
 SUSPENDING = "YIELD_VALUE"
@@ -98,6 +99,11 @@ class Catalogue:
             and not isolates(found)
         )
 
+    def is_built_in(self, node_type: str) -> bool:
+        """Tell whether a node type is one of our own, which are known to keep what they promise."""
+        found = self._types.get(node_type)
+        return found is not None and found.info.source.startswith(BUILT_IN_SOURCE)
+
     def names(self) -> Sequence[str]:
         """Return the names of all node types, sorted."""
         return sorted(self._types)
@@ -163,7 +169,7 @@ def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
     catalogue = Catalogue()
     for path in _files(BUILT_IN):
         catalogue.load(
-            f"app/engine/nodes/{path.name}", import_file(f"app.engine.nodes.{path.stem}", path)
+            f"{BUILT_IN_SOURCE}{path.name}", import_file(f"app.engine.nodes.{path.stem}", path)
         )
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         catalogue.load(f"package {entry.value}", (entry.load() for _ in range(1)))

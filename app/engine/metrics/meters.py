@@ -148,9 +148,11 @@ class WorkerMeters(_Meters):
                 self._queued.observe(seconds if seconds > 0 else 0.0, kind)
         self._started.add_all({(kind,): count for kind, count in Counter(kinds).items()})
         checkpoints = tuple(begun)
-        # What a first claim writes only begins; a later one finds attempts that were lost, and waits that have ended.
+        # A later claim finds attempts that were lost, and waits that have ended.
         self._take_attempts(
-            state for item in checkpoints if item.epoch > 1 for state in item.states
+            state
+            for item in checkpoints
+            for state in (item.states if item.epoch > 1 else item.ended)
         )
         self._take_ends(checkpoints)
 

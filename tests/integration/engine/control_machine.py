@@ -178,7 +178,7 @@ class ControlMachine(RuleBasedStateMachine):
 
     def claim(self) -> None:
         for queued in [run for run in self._runs() if run.status is RunStatus.QUEUED]:
-            for run in self.claims.take(self.worker, [queued.id]):
+            for run in self.claims.take(self.worker, [queued.id], lambda _, begun: begun):
                 self.holds.append(Hold(self.worker, run, list(run.started)))
 
     @precondition(lambda self: any(hold.tasks for hold in self.holds))
