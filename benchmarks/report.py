@@ -32,7 +32,7 @@ def render(found: Findings, circumstances: Circumstances) -> str:
         _section("Processor time of a run", budgets_table(found.budgets)) if found.budgets else "",
         _section("A run and its steps", _steps(found)),
         _section("The model against the measurements", _checks(found, circumstances.cores)),
-        _section("Sizing", _sizes(found)),
+        _section("Sizing", _sizes(found, circumstances.cores)),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -135,7 +135,7 @@ def _steps(found: Findings) -> str:
 def _checks(found: Findings, cores: int) -> str:
     """Compare the model, fed with the costs at one worker, with every number of workers that was measured."""
     base = _budget(found, MODELLED)
-    scaled = [budget for budget in found.budgets if base and budget.workload == base.workload]
+    scaled = _scaled(found, base) if base else []
     if base is None or len(scaled) < 2:
         return ""
     cells = []
@@ -148,18 +148,29 @@ def _checks(found: Findings, cores: int) -> str:
     return table(("workers", "measured/s", "model/s", "model off by"), cells)
 
 
-def _sizes(found: Findings) -> str:
-    """Tell the model's rates for machines of several sizes."""
+def _sizes(found: Findings, cores: int) -> str:
+    """Tell the model's rates for machines of several sizes, and what to plan with: as much less as it was found too high."""
     base = _budget(found, MODELLED)
     if base is None:
         return ""
+    part = min((_part_of_model(base, budget, cores) for budget in _scaled(found, base)), default=1)
     cells = []
     for size in SIZES:
         workers, apis = processes_for(base, size)
         rate = predicted(base, size, workers, apis)
-        cells.append((str(size), str(workers), str(apis), f"{rate:,.0f}"))
-    head = ("cores", "workers", "API processes", f"{base.workload} runs/s, by the model")
+        cells.append((str(size), str(workers), str(apis), f"{rate:,.0f}", f"{rate * part:,.0f}"))
+    rates = f"{base.workload} runs/s, by the model"
+    head = ("cores", "workers", "API processes", rates, f"to plan with: {part:.0%} of it")
     return table(head, cells)
+
+
+def _scaled(found: Findings, base: Budget) -> list[Budget]:
+    """Return the measurements of a workload on all numbers of workers."""
+    return [budget for budget in found.budgets if budget.workload == base.workload]
+
+
+def _part_of_model(base: Budget, budget: Budget, cores: int) -> float:
+    return min(1.0, budget.runs_per_second / predicted(base, cores, budget.workers))
 
 
 def _budget(found: Findings, workload: str) -> Budget | None:

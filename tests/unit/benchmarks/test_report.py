@@ -85,6 +85,15 @@ def test_the_model_is_held_against_every_number_of_workers() -> None:
     assert "| 2 | 1,600 | 2,000 | +25% |" in report
 
 
+def test_sizes_are_planned_with_the_worst_part_of_the_model_that_was_measured() -> None:
+    two = Budget("3 steps", 2, 1_600, BUDGET.microseconds)
+
+    report = render(Findings(budgets=[BUDGET, two]), CIRCUMSTANCES)
+
+    assert "to plan with: 60% of it" in report
+    assert "| 4 | 3 | 2 | 4,000 | 2,400 |" in report
+
+
 def test_what_was_not_measured_has_no_section() -> None:
     report = render(Findings([Row("accepted", 1, "/s")]), CIRCUMSTANCES)
 
