@@ -19,7 +19,11 @@ from app.embedded.signals import SignalInbox
 from app.embedded.supervisor import Say, StopRequested, Supervisor
 
 READY_PATH = "/health/ready"
-MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}
+MEMORY = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "8388608",
+    "MALLOC_TRIM_THRESHOLD_": "33554432",
+}
 """glibc keeps memory apart for each of our dozen threads, of which only one runs at a time, and keeps the 19 MB that each
 password takes for a moment. As in the images."""
 SQLITE_NOTICE = (
