@@ -1,6 +1,6 @@
 """A platform without HTTP: a real database, Redis, a trigger desk, and a worker on the test's own loop."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
 
@@ -79,6 +79,23 @@ async def worker(world: World) -> AsyncIterator[WorkerProcess]:
     process.begin()
     yield process
     await process.end()
+
+
+@pytest.fixture
+async def begin(world: World) -> AsyncIterator[Callable[[], WorkerProcess]]:
+    """Start a worker whenever the test says so."""
+    started: list[WorkerProcess] = []
+
+    def begin() -> WorkerProcess:
+        process = WorkerProcess(world.settings)
+        process.begin()
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if not process._stopping.is_set():
+            await process.end()
 
 
 @pytest.fixture

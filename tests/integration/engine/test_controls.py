@@ -1,6 +1,6 @@
 """Pause, resume and cancel: at once for the database, soon for the worker that holds the run, and one winner each."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,23 +38,6 @@ def gates() -> Iterator[None]:
     GATES.clear()
     yield
     GATES.clear()
-
-
-@pytest.fixture
-async def begin(world: World) -> AsyncIterator[Any]:
-    """Start a worker whenever the test says so."""
-    started: list[WorkerProcess] = []
-
-    def begin() -> WorkerProcess:
-        process = WorkerProcess(world.settings)
-        process.begin()
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if not process._stopping.is_set():
-            await process.end()
 
 
 def gated(name: str, node_type: str = "gated", **step: Any) -> dict[str, Any]:

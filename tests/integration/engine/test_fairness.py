@@ -1,7 +1,7 @@
 """One owner floods; another's runs start all the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,23 +40,6 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture(autouse=True)
 def _closed_gates() -> None:
     GATES.clear()
-
-
-@pytest.fixture
-async def begin(world: World) -> AsyncIterator[Begin]:
-    """Start a worker whenever the test says so."""
-    started: list[WorkerProcess] = []
-
-    def begin() -> WorkerProcess:
-        process = WorkerProcess(world.settings)
-        process.begin()
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if not process._stopping.is_set():
-            await process.end()
 
 
 @pytest.fixture
