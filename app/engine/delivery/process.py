@@ -82,9 +82,9 @@ class WorkerProcess:
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
         self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
-        catalogue = self._catalogue = load_catalogue(settings.plugins_dir)
+        self._catalogue = load_catalogue(settings.plugins_dir)
         self._meters = WorkerMeters(
-            catalogue.names(), lambda: self._orchestrator.in_flight, settings.runs_per_worker
+            self._catalogue.names(), lambda: self._orchestrator.in_flight, settings.runs_per_worker
         )
         self._metrics = WorkerMetrics(settings, self._meters)
         self._journal = Journal(
@@ -94,32 +94,8 @@ class WorkerProcess:
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
-        outputs = Outputs(self._artifacts, settings.max_output_bytes)
         self._slots = Slots(settings.runs_per_worker)
-        self._orchestrator = Orchestrator(
-            Workshop(
-                catalogue=catalogue,
-                claims=Claims(
-                    self._engine,
-                    catalogue,
-                    self._clock,
-                    outputs,
-                    self._follow_up,
-                    self._meters,
-                    catalogue.fleeting(self._children.isolates),
-                ),
-                journal=self._journal,
-                lease=self._lease,
-                slots=self._slots,
-                http=self._http,
-                children=self._children,
-                outputs=outputs,
-                clock=self._clock,
-                max_output_bytes=settings.max_output_bytes,
-                targets=Targets(self._engine),
-            ),
-            self._loop,
-        )
+        self._orchestrator = Orchestrator(self._make_workshop(), self._loop)
         self._taker = Taker(
             self._orchestrator.advance,
             self._slots,
@@ -136,6 +112,30 @@ class WorkerProcess:
             self._make_renewal(settings.lease_seconds), self._meters.duty_done
         )
         self._finding = self._make_finding()
+
+    def _make_workshop(self) -> Workshop:
+        outputs = Outputs(self._artifacts, self._settings.max_output_bytes)
+        return Workshop(
+            catalogue=self._catalogue,
+            claims=Claims(
+                self._engine,
+                self._catalogue,
+                self._clock,
+                outputs,
+                self._follow_up,
+                self._meters,
+                self._catalogue.fleeting(self._children.isolates),
+            ),
+            journal=self._journal,
+            lease=self._lease,
+            slots=self._slots,
+            http=self._http,
+            children=self._children,
+            outputs=outputs,
+            clock=self._clock,
+            max_output_bytes=self._settings.max_output_bytes,
+            targets=Targets(self._engine),
+        )
 
     async def run(self) -> None:
         """Work until TERM or INT, then give everything back in order."""
