@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,8 @@ def start_platform(tmp_path: Path) -> Iterator[Callable[..., Platform]]:
         platform.process.kill()
         platform.process.wait()
         for pid in processes_of(platform.folder):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it dies with its parent, perhaps just now
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
