@@ -121,10 +121,10 @@ class Catalogue:
         model = self._types[node_type].config
         problems, faulty = _faults(model, config)
         if faulty:
-            # Checks over several fields run only when each field fits: look again without these, or, where one is an
-            # expression, with something that it could come to.
+            # Checks over several fields run only when each field fits: look again with something that these could be, for
+            # one that is wrong is there all the same.
             rest = {name: value for name, value in config.items() if name not in faulty}
-            rest |= _stand_ins(model, {name for name in faulty if _is_templated([name], config)})
+            rest |= _stand_ins(model, faulty)
             seen = {problem.pointer for problem in problems} | {pointer(name) for name in faulty}
             problems += [
                 problem for problem in _faults(model, rest)[0] if problem.pointer not in seen

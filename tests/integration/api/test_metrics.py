@@ -13,9 +13,7 @@ from sqlalchemy import text
 from app.api.container import Container
 from app.core.clock import SystemClock
 from app.core.config import Settings
-from app.core.ids import first_id_at
 from app.engine.delivery.process import WorkerProcess
-from app.engine.metrics import backlog
 from app.engine.metrics.shelf import Shelf
 from app.engine.store import database_now
 from tests.integration.api.conftest import Caller, Sign, client_of, running
@@ -237,29 +235,3 @@ async def test_others_do_not_see_the_status(sign_up: Sign) -> None:
     answer = await bob.get("/admin/status")
 
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
-
-
-async def test_the_backlog_is_counted_along_indexes(container: Container) -> None:
-    with container.engine.begin() as connection:
-        if connection.dialect.name != "postgresql":
-            pytest.skip("SQLite tells its plans in other words")
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        plans = {
-            name: _plan(connection, getattr(backlog, name)._sql, **values)
-            for name, values in (
-                ("QUEUED", {}),
-                ("PARKED", {}),
-                ("HELD", {}),
-                ("RECENT", {"first": first_id_at(SystemClock().now())}),
-            )
-        }
-
-    assert "runs_due" in plans["QUEUED"]
-    assert "runs_parked" in plans["PARKED"]
-    assert "runs_claimed" in plans["HELD"]
-    assert "runs_pkey" in plans["RECENT"]
-
-
-def _plan(connection: Any, sql: str, **values: Any) -> str:
-    rows = connection.execute(text(f"EXPLAIN {sql}"), values)
-    return "\n".join(row[0] for row in rows)
