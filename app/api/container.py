@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from app.core.clock import Clock, SyncedClock, SystemClock
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
+from app.core.security.encryption import KeyRing, key_ring
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
@@ -32,6 +33,7 @@ class Container:
 
     settings: Settings
     key: str
+    keys: KeyRing
     engine: Engine
     clock: Clock
     catalogue: Catalogue
@@ -62,7 +64,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
         )
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
-    key, clock = require_secret_key(settings), SystemClock()
+    key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
     engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
@@ -79,6 +81,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         yield Container(
             settings,
             key,
+            keys,
             engine,
             clock,
             catalogue,

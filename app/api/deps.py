@@ -1,21 +1,22 @@
 """What endpoints ask for: the caller, a session, parameters that are checked once for all."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, Header, Query, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
-from app.core.errors import NotAuthenticated, NotFound, PermissionDenied, PreconditionFailed
+from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
+from app.core.permissions import Scope
 from app.core.security.tokens import TokenClaims, read_token
-from app.core.statuses import Role
 from app.db.session import transaction
 from app.engine.delivery.dispatch import BackgroundDispatch
-from app.models import User
 from app.services.approvals import ApprovalLinks, Approvals, HandOn
+from app.services.callers import Caller, caller_of
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
 from app.services.users import authenticate
@@ -51,26 +52,55 @@ async def current_claims(
     return read_token(container.key, token, container.clock.now())
 
 
-def current_user(
-    container: Services, claims: Annotated[TokenClaims, Depends(current_claims)]
-) -> User:
-    """Return the caller's account, read in a transaction of its own.
+def current_caller(
+    request: Request, container: Services, claims: Annotated[TokenClaims, Depends(current_claims)]
+) -> Caller:
+    """Return who is calling, read in a transaction of its own.
 
     Raises:
         NotAuthenticated: the account is gone, or has ended its older tokens.
     """
-    return authenticate(container.engine, claims)
+    return caller_of(authenticate(container.engine, claims), address_of(request))
 
 
-def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
-    """Return the caller's account, if it runs the platform.
+def address_of(request: Request) -> str:
+    """Return where a request came from; behind a trusted proxy, what that says."""
+    return request.client.host if request.client else "unknown"
 
-    Raises:
-        PermissionDenied: it does not.
-    """
-    if user.role is not Role.ADMIN:
-        raise PermissionDenied("This is for administrators: ask one, or let one change your role.")
-    return user
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Lets a request pass whose caller may do such a thing. Every route that is not public depends on one."""
+
+    scope: Scope
+
+    async def __call__(self, caller: Annotated[Caller, Depends(current_caller)]) -> None:
+        """Do nothing when the caller may.
+
+        Raises:
+            PermissionDenied: they may not.
+        """
+        caller.require(self.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAtDesk:
+    """Says what a caller needs of whom only a token is known so far: the desk that takes the request reads the account."""
+
+    scope: Scope
+
+    async def __call__(self, claims: Annotated[TokenClaims, Depends(current_claims)]) -> None:
+        """Refuse whoever has no token that holds."""
+
+
+def needs(scope: Scope) -> Any:
+    """Return what a route, or a router, declares to ask for a scope."""
+    return Depends(Needs(scope))
+
+
+def needs_at_desk(scope: Scope) -> Any:
+    """Return what a route declares when the desk that takes its requests asks for the scope."""
+    return Depends(NeedsAtDesk(scope))
 
 
 def get_session(container: Services) -> Iterator[Session]:
@@ -80,18 +110,20 @@ def get_session(container: Services) -> Iterator[Session]:
 
 
 CurrentClaims = Annotated[TokenClaims, Depends(current_claims)]
-CurrentUser = Annotated[User, Depends(current_user)]
+CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
-async def get_workflows(container: Services, user: CurrentUser, session: OpenSession) -> Workflows:
+async def get_workflows(
+    container: Services, caller: CurrentCaller, session: OpenSession
+) -> Workflows:
     """Return what the caller may do with their workflows."""
-    return Workflows(session, user, container.catalogue, container.clock)
+    return Workflows(session, caller, container.catalogue, container.clock)
 
 
-async def get_runs(user: CurrentUser, session: OpenSession) -> Runs:
+async def get_runs(caller: CurrentCaller, session: OpenSession) -> Runs:
     """Return what the caller may read of their runs."""
-    return Runs(session, user)
+    return Runs(session, caller)
 
 
 async def get_hand_on(container: Services, background: BackgroundTasks) -> HandOn:
@@ -111,9 +143,9 @@ async def _dispatch(dispatch: BackgroundDispatch, run_ids: Sequence[str]) -> Non
 HandsOn = Annotated[HandOn, Depends(get_hand_on)]
 
 
-async def get_approvals(user: CurrentUser, session: OpenSession, hand_on: HandsOn) -> Approvals:
+async def get_approvals(caller: CurrentCaller, session: OpenSession, hand_on: HandsOn) -> Approvals:
     """Return what the caller is asked, and may ask others."""
-    return Approvals(session, user, hand_on)
+    return Approvals(session, caller, hand_on)
 
 
 async def get_approval_links(session: OpenSession, hand_on: HandsOn) -> ApprovalLinks:

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         default=None,
         description="Signs access tokens; at least 32 bytes. Unset: generated once into DATA_DIR/secret_key.",
     )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Encrypt credentials and webhook secrets: id:base64 of 32 bytes, separated by commas, the newest first. "
+        "Unset: a key made from SECRET_KEY.",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes to run.")
     api_workers: int = Field(
         default=1, ge=1, le=64, description="API processes to run, on one port."

@@ -122,10 +122,16 @@ class Misfire(StrEnum):
 
 
 class Role(StrEnum):
-    """What a user may do on the platform."""
+    """What a user may do on the platform; `app.core.permissions` says in scopes what each role means."""
 
     ADMIN = "admin"
+    """Everything, also giving roles and setting policies. Not: seeing what others own."""
+    OPERATOR = "operator"
+    """What members may, and running the platform: its state, kill switches, the audit log."""
     MEMBER = "member"
+    """Own workflows and run them."""
+    VIEWER = "viewer"
+    """Read what they are given to see, and decide what they are asked."""
 
 
 class WebhookAuth(StrEnum):

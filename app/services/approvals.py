@@ -18,7 +18,7 @@ from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Asked, Person
 from app.engine.language.input_schema import input_problems
 from app.engine.store import database_now
-from app.models import Approval, ApprovalDecision, Approver, User
+from app.models import Approval, ApprovalDecision, Approver
 from app.schemas.approval import (
     ApprovalForm,
     DecisionForm,
@@ -27,6 +27,7 @@ from app.schemas.approval import (
     LinkedApproval,
     LinkRequest,
 )
+from app.services.callers import Caller
 from app.services.pages import newest_first
 
 TOKEN_BYTES: Final = 32
@@ -40,7 +41,7 @@ class Approvals:
     """What a user is asked, and may ask others."""
 
     session: Session
-    user: User
+    caller: Caller
     hand_on: HandOn
 
     def list(
@@ -53,7 +54,7 @@ class Approvals:
         if status is not None:
             query = query.where(Approval.status == status)
         if status is ApprovalStatus.PENDING:
-            email = self.user.email
+            email = self.caller.email
             done = exists().where(
                 col(ApprovalDecision.approval_id) == Approval.id, col(ApprovalDecision.by) == email
             )
@@ -100,7 +101,7 @@ class Approvals:
             InvalidInput: the link is for nobody who is asked.
         """
         asked = rules.require_sight(self._asked(approval_id), self._person)
-        if asked.owner_id != self.user.id:
+        if asked.owner_id != self.caller.id:
             raise PermissionDenied("Only the owner of the workflow makes links.")
         if asked.status is not ApprovalStatus.PENDING:
             raise Conflict(f"This approval is {asked.status.value} already: no link is needed.")
@@ -114,14 +115,14 @@ class Approvals:
             token_hash=_hash(token),
             approval_id=asked.id,
             approver=request.approver,
-            created_by=self.user.id,
+            created_by=self.caller.id,
             expires_at=expires_at,
         )
         return token, expires_at
 
     @property
     def _person(self) -> Person:
-        return Person(self.user.email, self.user.role.value, self.user.id)
+        return Person(self.caller.email, self.caller.role.value, self.caller.id)
 
     def _asked(self, approval_id: str) -> Asked | None:
         return deciding.load(self.session.connection(), approval_id)

@@ -23,7 +23,7 @@ from app.engine.language.plan import Plan
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.engine.store import database_now
-from app.models import Run, User, Workflow, WorkflowVersion
+from app.models import Run, Workflow, WorkflowVersion
 from app.schemas.control import (
     MAX_BULK,
     MAX_BULK_RETRIES,
@@ -34,6 +34,7 @@ from app.schemas.control import (
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
+from app.services.callers import Caller
 from app.services.runs import Runs
 
 ONGOING: Final = frozenset(RunStatus) - FINAL_RUN_STATUSES
@@ -47,7 +48,7 @@ class Controls:
     """
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: Catalogue
     due: list[str]
     cancelled: set[str] = field(default_factory=set)
@@ -59,7 +60,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotPausable: it is paused already, or over.
         """
-        require_run(self.session, self.owner, run_id)
+        require_run(self.session, self.caller, run_id)
         control = self._control("pause", reason)
         if not pause_runs(self.session.connection(), [run_id], control):
             raise self._refusal(RunNotPausable, run_id)
@@ -72,7 +73,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotResumable: it is not paused.
         """
-        require_run(self.session, self.owner, run_id)
+        require_run(self.session, self.caller, run_id)
         control = self._control("resume", reason)
         resumed = resume_runs(self.session.connection(), [run_id], control)
         if not resumed.run_ids:
@@ -87,7 +88,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotCancellable: it is over.
         """
-        require_run(self.session, self.owner, run_id)
+        require_run(self.session, self.caller, run_id)
         control = self._control("cancel", reason)
         self.cancelled.update(cancel_runs(self.session.connection(), [run_id], control))
         if run_id not in self.cancelled:
@@ -102,7 +103,7 @@ class Controls:
             RunNotRetryable: it has not failed, or its time is up.
             StepNotRetryable: the step has not failed.
         """
-        require_run(self.session, self.owner, run_id)
+        require_run(self.session, self.caller, run_id)
         control = self._control("retry", reason)
         plans = PlanCache(self.catalogue)
         retried = retry_runs(self.session.connection(), {run_id: path}, plans, control)
@@ -138,8 +139,8 @@ class Controls:
             InvalidInput: the key, the step, the run's input or its context does not fit.
             RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
         """
-        run = require_run(self.session, self.owner, run_id)
-        workflow = require_workflow(self.session, self.owner, run.workflow_id)
+        run = require_run(self.session, self.caller, run_id)
+        workflow = require_workflow(self.session, self.caller, run.workflow_id)
         if not workflow.enabled:
             raise WorkflowDisabled
         plans = PlanCache(self.catalogue)
@@ -152,7 +153,7 @@ class Controls:
             input=run.input,
             idempotency_key=_key(run_id, key),
             context=_context(run, workflow),
-            started_by=self.owner.email,
+            started_by=self.caller.email,
         )
         if form.version == "latest":
             new = self._with_latest(new, workflow, plans)
@@ -182,7 +183,7 @@ class Controls:
         self, wanted: BulkRequest, allowed: Collection[RunStatus], most: int
     ) -> tuple[Sequence[str], bool]:
         """Return the newest runs that fit and stand in one of these states, and whether there are more."""
-        query = select(Run.id).where(Run.owner_id == self.owner.id, col(Run.status).in_(allowed))
+        query = select(Run.id).where(Run.owner_id == self.caller.id, col(Run.status).in_(allowed))
         if wanted.workflow_id is not None:
             query = query.where(Run.workflow_id == wanted.workflow_id)
         if wanted.status is not None:
@@ -197,7 +198,7 @@ class Controls:
         return found[:most], len(found) > most
 
     def _control(self, action: Action, reason: str | None) -> Control:
-        return Control(action, self.owner.email, self._now(), reason)
+        return Control(action, self.caller.email, self._now(), reason)
 
     def _now(self) -> datetime:
         """Return the database's time, which workers go by as well."""
@@ -205,12 +206,12 @@ class Controls:
 
     def _run(self, run_id: str) -> RunForm:
         self.session.expire_all()
-        return Runs(self.session, self.owner).get(run_id)
+        return Runs(self.session, self.caller).get(run_id)
 
     def _refusal(self, refusal: type[Conflict], run_id: str) -> Conflict:
         """Return why it was refused, with the state that the run stands in now."""
         self.session.expire_all()
-        status = require_run(self.session, self.owner, run_id).status
+        status = require_run(self.session, self.caller, run_id).status
         return refusal(f"The run is {status}. {refusal().detail}")
 
 

@@ -21,8 +21,8 @@ from app.engine.events.publishing import Published, publish
 from app.engine.events.starting import Refusal
 from app.engine.metrics.meters import ApiMeters
 from app.models import Event as EventRow
-from app.models import User
 from app.schemas.event import EventForm
+from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
 from app.services.pages import newest_first
 from app.services.triggers import emails_of
@@ -142,13 +142,13 @@ class Events:
     """What a user may read of their events."""
 
     session: Session
-    owner: User
+    caller: Caller
 
     def list(
         self, event_type: str | None, correlation_id: str | None, limit: int, cursor: str | None
     ) -> tuple[Sequence[EventForm], str | None]:
         """Return a page of the events that are remembered, newest first, and the next page's cursor."""
-        query = select(EventRow).where(EventRow.owner_id == self.owner.id)
+        query = select(EventRow).where(EventRow.owner_id == self.caller.id)
         if event_type is not None:
             query = query.where(col(EventRow.type) == event_type)
         if correlation_id is not None:

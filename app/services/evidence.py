@@ -27,6 +27,7 @@ from app.models import (
 )
 from app.schemas.evidence import EvidenceArtifact, EvidenceForm
 from app.services.access import require_readable_run
+from app.services.callers import Caller
 from app.services.pages import decode_cursor
 from app.services.runs import log_form, output_of
 
@@ -54,7 +55,7 @@ class RunEvidence:
     """What a user may read of the evidence of runs."""
 
     session: Session
-    reader: User
+    caller: Caller
 
     def list(
         self, run_id: str, limit: int, cursor: str | None
@@ -64,7 +65,7 @@ class RunEvidence:
         Raises:
             NotFound: the run is absent, or the user may not read it.
         """
-        require_readable_run(self.session, self.reader, run_id)
+        require_readable_run(self.session, self.caller, run_id)
         query = _of_run(run_id)
         if cursor is not None:
             query = query.where(tuple_(*_KEY) > tuple_(*decode_cursor(cursor, _read_key)))
@@ -79,7 +80,7 @@ class RunEvidence:
             NotFound: the run is absent, or the user may not read it.
             Conflict: it is more than MAX_BUNDLE_BYTES.
         """
-        run = require_readable_run(self.session, self.reader, run_id)
+        run = require_readable_run(self.session, self.caller, run_id)
         try:
             return bundle_of(self.session, run, MAX_BUNDLE_BYTES)
         except TooLarge:

@@ -23,9 +23,10 @@ from app.engine.scheduling.cron import (
     next_fires,
     read_cron,
 )
-from app.models import Schedule, User, Workflow, WorkflowVersion
+from app.models import Schedule, Workflow, WorkflowVersion
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.access import require_workflow
+from app.services.callers import Caller
 from app.services.pages import newest_first
 
 FIRE_TIMES_SHOWN = 5
@@ -39,7 +40,7 @@ class Schedules:
     """What a user may do with the schedules of their workflows. `session` is committed by the caller."""
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
 
@@ -52,12 +53,12 @@ class Schedules:
             InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         self._require_room(workflow)
         now = self.clock.now()
         schedule = Schedule(
             id=new_id(),
-            owner_id=self.owner.id,
+            owner_id=self.caller.id,
             workflow_id=workflow.id,
             **draft.model_dump(),
             created_at=now,
@@ -77,7 +78,7 @@ class Schedules:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.owner, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id)
         query = select(Schedule).where(Schedule.workflow_id == workflow_id)
         found, next_cursor = newest_first(self.session, query, Schedule.id, limit, cursor)
         now = self.clock.now()
@@ -127,7 +128,7 @@ class Schedules:
     def _require(
         self, workflow_id: str, schedule_id: str, *, for_update: bool = False
     ) -> tuple[Workflow, Schedule]:
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         query = select(Schedule).where(
             col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
         )

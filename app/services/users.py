@@ -73,6 +73,12 @@ def authenticate(engine: Engine, claims: TokenClaims) -> User:
     return user
 
 
+def account(engine: Engine, user_id: str) -> User:
+    """Return an account that is known to exist."""
+    with transaction(engine) as session:
+        return session.get_one(User, user_id)
+
+
 def change_password(engine: Engine, throttle: Throttle, user: User, current: str, new: str) -> User:
     """Set another password and end all tokens so far; returns the changed account.
 

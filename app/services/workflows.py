@@ -15,9 +15,10 @@ from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionF
 from app.core.ids import new_id
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
-from app.models import User, Workflow, WorkflowVersion
+from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
@@ -39,7 +40,7 @@ class Workflows:
     """What a user may do with their workflows. `session` is committed by the caller."""
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
 
@@ -53,7 +54,7 @@ class Workflows:
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
-            owner_id=self.owner.id,
+            owner_id=self.caller.id,
             **_columns(draft, WorkflowDraft.model_fields),
             created_at=now,
             updated_at=now,
@@ -65,7 +66,7 @@ class Workflows:
     def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
         """Return a page of the workflows, newest first, and the next page's cursor."""
         query = select(Workflow).where(
-            Workflow.owner_id == self.owner.id, col(Workflow.deleted_at).is_(None)
+            Workflow.owner_id == self.caller.id, col(Workflow.deleted_at).is_(None)
         )
         return newest_first(self.session, query, Workflow.id, limit, cursor)
 
@@ -75,7 +76,7 @@ class Workflows:
         Raises:
             NotFound: it is absent or another owner's.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         return Saved(workflow, self._version(workflow, workflow.version))
 
     def change(
@@ -117,7 +118,7 @@ class Workflows:
             PreconditionFailed: `if_match` names other revisions.
             Conflict: somebody else changed it at the same moment.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         _require_match(workflow, if_match)
         self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
 
@@ -141,7 +142,7 @@ class Workflows:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.owner, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id)
         without_definition = defer(WorkflowVersion.definition)  # type: ignore[arg-type]  # SQLModel types columns by value
         lean = select(WorkflowVersion).options(without_definition)
         query = lean.where(WorkflowVersion.workflow_id == workflow_id)
@@ -153,13 +154,13 @@ class Workflows:
         Raises:
             NotFound: the workflow or the version is absent, or another owner's.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         return self._version(workflow, number)
 
     def _other_problems(
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
-        hooks = hook_problems(self.session, self.owner.id, form)
+        hooks = hook_problems(self.session, self.caller.id, form)
         return [*event_problems(form, saved), *hooks]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
@@ -180,7 +181,7 @@ class Workflows:
             version=workflow.version,
             definition=definition,
             checksum=checksum(definition),
-            created_by=self.owner.id,
+            created_by=self.caller.id,
             created_at=self.clock.now(),
         )
         self.session.add(version)

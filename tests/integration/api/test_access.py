@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from app.api.application import create_app
-from app.api.deps import current_claims, current_user
+from app.api.deps import Needs, NeedsAtDesk
 from app.core.config import Settings
 from tests.integration.api.conftest import DEFINITION, Caller, Sign
 
@@ -45,9 +45,11 @@ def _routes() -> Iterator[RouteContext]:
     yield from iter_route_contexts(_application().routes)
 
 
-def _asks_who(dependant: Dependant) -> bool:
-    called = {current_claims, current_user}
-    return dependant.call in called or any(_asks_who(inner) for inner in dependant.dependencies)
+def _declares_a_scope(dependant: Dependant) -> bool:
+    return any(
+        isinstance(inner.call, Needs | NeedsAtDesk) or _declares_a_scope(inner)
+        for inner in dependant.dependencies
+    )
 
 
 def _object_routes() -> list[tuple[str, str]]:
@@ -72,11 +74,11 @@ def _nowhere(path: str) -> str:
     )
 
 
-def test_every_route_asks_who_is_calling_except_the_public_ones() -> None:
+def test_every_route_declares_a_scope_except_the_public_ones() -> None:
     open_routes = {
         route.path
         for route in _routes()
-        if not (hasattr(route, "dependant") and _asks_who(route.dependant))
+        if not (hasattr(route, "dependant") and _declares_a_scope(route.dependant))
     }
 
     assert open_routes == PUBLIC

@@ -7,10 +7,11 @@ from fastapi.security import OAuth2PasswordRequestForm
 
 from app.api.body import GuardedRoute
 from app.api.container import Container
-from app.api.deps import CurrentUser, Services
+from app.api.deps import CurrentCaller, Services, address_of, needs
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.core.errors import PermissionDenied
 from app.core.json_guard import check_json
+from app.core.permissions import Scope
 from app.core.security.tokens import issue_token
 from app.models import User
 from app.schemas.auth import AccessToken, PasswordChange, Registration, UserForm, login_name
@@ -34,7 +35,7 @@ def register(form: Registration, request: Request, container: Services) -> UserF
     """
     if container.settings.registration == "closed":
         raise PermissionDenied("Registration is closed: ask the operator for an account.")
-    container.throttle.count(REGISTRATIONS, _address_of(request))
+    container.throttle.count(REGISTRATIONS, address_of(request))
     user = users.register(container.engine, form.email, form.password, container.clock.now())
     return _form_of(user)
 
@@ -57,36 +58,48 @@ def login(
         container.throttle,
         login_name(form.username),
         form.password,
-        _address_of(request),
+        address_of(request),
     )
     return _token_for(container, user)
 
 
-@router.get("/me", summary="Who am I?", responses=problems(401))
-def me(user: CurrentUser) -> UserForm:
+@router.get(
+    "/me", dependencies=[needs(Scope.ACCOUNT_READ)], summary="Who am I?", responses=problems(401)
+)
+def me(caller: CurrentCaller, container: Services) -> UserForm:
     """Return the account that the token stands for."""
-    return _form_of(user)
+    return _form_of(users.account(container.engine, caller.id))
 
 
 @router.post(
     "/me/password",
+    dependencies=[needs(Scope.ACCOUNT_WRITE)],
     summary="Change my password",
     responses=problems(401, 409, 429, *BODY_PROBLEMS),
 )
-def change_password(form: PasswordChange, user: CurrentUser, container: Services) -> AccessToken:
+def change_password(
+    form: PasswordChange, caller: CurrentCaller, container: Services
+) -> AccessToken:
     """Set another password. All older tokens end; the answer holds a new one.
 
     Five wrong passwords in a minute are answered with 429.
     """
+    user = users.account(container.engine, caller.id)
     changed = users.change_password(
         container.engine, container.throttle, user, form.current_password, form.new_password
     )
     return _token_for(container, changed)
 
 
-@router.post("/me/sessions/revoke", summary="End all my sessions", responses=problems(401, 409))
-def revoke_sessions(user: CurrentUser, container: Services) -> AccessToken:
+@router.post(
+    "/me/sessions/revoke",
+    dependencies=[needs(Scope.ACCOUNT_WRITE)],
+    summary="End all my sessions",
+    responses=problems(401, 409),
+)
+def revoke_sessions(caller: CurrentCaller, container: Services) -> AccessToken:
     """End all older tokens, wherever they are; the answer holds a new one."""
+    user = users.account(container.engine, caller.id)
     return _token_for(container, users.revoke_sessions(container.engine, user))
 
 

@@ -7,16 +7,19 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
+    CurrentCaller,
     CurrentClaims,
-    CurrentUser,
     Cursor,
     IdempotencyKey,
     Limit,
     OpenSession,
     Services,
+    needs,
+    needs_at_desk,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
+from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.event import EventDraft, EventForm, EventReceipt
 from app.services.events import EventRequest, Events
@@ -45,13 +48,14 @@ Draft = Annotated[
 ]
 
 
-async def get_events(user: CurrentUser, session: OpenSession) -> Events:
+async def get_events(caller: CurrentCaller, session: OpenSession) -> Events:
     """Return what the caller may read of their events."""
-    return Events(session, user)
+    return Events(session, caller)
 
 
 @router.post(
     "",
+    dependencies=[needs_at_desk(Scope.EVENTS_WRITE)],
     status_code=202,
     summary="Publish an event",
     openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
@@ -75,7 +79,12 @@ async def publish_event(
     return EventReceipt.model_validate(asdict(answer))
 
 
-@router.get("", summary="List my events", responses=problems(401, 422))
+@router.get(
+    "",
+    dependencies=[needs(Scope.EVENTS_READ)],
+    summary="List my events",
+    responses=problems(401, 422),
+)
 def list_events(
     events: Annotated[Events, Depends(get_events)],
     type: Annotated[str | None, Query(description="Only events of this type.")] = None,  # noqa: A002 - the parameter's name

@@ -16,6 +16,7 @@ from app.api.deps import (
     Services,
     WorkflowId,
     idempotency_key,
+    needs_at_desk,
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
@@ -23,6 +24,7 @@ from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
 from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
 from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
+from app.core.permissions import Scope
 from app.core.security.tokens import TokenClaims, read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
@@ -94,6 +96,7 @@ router.add_api_route(
 
 @router.post(
     "/workflows/{workflow_id}/runs",
+    dependencies=[needs_at_desk(Scope.RUNS_WRITE)],
     status_code=202,
     summary="Start a run by hand",
     openapi_extra=START_OPERATION,
