@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         default=None,
         description="Unset: embedded Postgres. Else postgresql://user:password@host/name, or sqlite:///file.db on one machine.",
     )
+    migration_database_url: SecretStr | None = Field(
+        default=None,
+        description="The owner of the tables, for migrations alone: they make the login of DATABASE_URL, which then owns "
+        "nothing. Unset: DATABASE_URL.",
+    )
     redis_url: str | None = Field(
         default=None, description="Unset: embedded Redis. Else redis://[:password@]host:6379/0."
     )
@@ -174,6 +179,12 @@ class Settings(BaseSettings):
         description="Needed to read /metrics, as `Authorization: Bearer …`. Unset: only this machine and private networks "
         "may read it.",
     )
+
+    @property
+    def owner_url(self) -> str | None:
+        """Return MIGRATION_DATABASE_URL, if it is set."""
+        owner = self.migration_database_url
+        return None if owner is None else owner.get_secret_value()
 
     @property
     def metrics_token_text(self) -> str | None:

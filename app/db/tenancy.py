@@ -1,8 +1,7 @@
 """A second wall between tenants, on Postgres: within a transaction that is confined, row-level security shows only what the
 caller may see, whatever a query forgets to ask.
 
-Migration 0020 makes two roles. `automateos_engine` sees every row: workers, triggers and duties work across tenants.
-`automateos_tenant` sees the rows of the owners, and of the e-mail address, that the transaction names.
+`app.db.walls` says which rows these are.
 """
 
 from collections.abc import Iterable
@@ -11,8 +10,8 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session
 
 from app.core.logging import get_logger
+from app.db.walls import TENANT_ROLE
 
-TENANT_ROLE = "automateos_tenant"
 _CONFINE = text(
     f"SELECT set_config('role', '{TENANT_ROLE}', true), set_config('automateos.owners', :owners, true), "
     "set_config('automateos.email', :email, true)"
