@@ -24,6 +24,7 @@ from app.services.workflows import Workflows
 
 LOGIN_PATH = "/api/v1/login"
 MAX_CURSOR = 2048
+IF_MATCH = r'^(\*|(W/)?"[0-9]{1,9}"(, ?(W/)?"[0-9]{1,9}")*)$'
 bearer = OAuth2PasswordBearer(
     tokenUrl=LOGIN_PATH,
     auto_error=False,
@@ -196,6 +197,7 @@ async def if_match(
             alias="If-Match",
             description='The `ETag` that you read, such as `"3"`: the change is refused (412) when somebody else was faster.',
             max_length=1024,
+            json_schema_extra={"pattern": IF_MATCH},
         ),
     ] = None,
 ) -> frozenset[int] | None:
@@ -243,5 +245,10 @@ Limit = Annotated[
     int, Query(ge=1, le=MAX_LIMIT, description=f"Most items to return; {DEFAULT_LIMIT} if unset.")
 ]
 Cursor = Annotated[
-    str | None, Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    str | None,
+    Query(
+        max_length=MAX_CURSOR,
+        description="`next_cursor` of the page before.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
+    ),
 ]
