@@ -134,13 +134,14 @@ def evidence_form(row: Evidence) -> EvidenceForm:
 
 
 def _run_part(session: Session, run: Run) -> dict[str, Any]:
-    workflow, owner = session.get(Workflow, run.workflow_id), session.get(User, run.owner_id)
+    workflow = session.get(Workflow, run.workflow_id)
+    owner = session.exec(select(User.email).where(col(User.id) == run.owner_id)).first()
     return {
         **_picked(run, _RUN_FIELDS),
         "trigger": run.trigger_kind,
         "output": output_of(run, run.id),
         "workflow": workflow.name if workflow else None,
-        "owner": owner.email if owner else None,
+        "owner": owner,
     }
 
 
