@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from app.core.statuses import ActorKind
 from app.db.session import before_commit
+from app.db.tenancy import release
 from app.engine.audit.appending import append, key_of
 from app.engine.audit.entry import SYSTEM, Actor, Entry
 from app.services.callers import Caller
@@ -71,4 +72,5 @@ def visitor(email: str, address: str | None) -> Actor:
 
 
 def _write(session: Session) -> None:
+    release(session)  # the chain is the platform's: its newest entry is hardly ever the tenant's
     append(session.connection(), session.info.pop(_PENDING))

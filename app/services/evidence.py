@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.errors import Conflict
 from app.core.ids import parse_id
+from app.db.tenancy import release
 from app.engine.audit.store import newest
 from app.engine.evidence.bundle import BundleWriter, TooLarge
 from app.models import (
@@ -109,6 +110,7 @@ def bundle_of(session: Session, run: Run, max_bytes: int | None) -> bytes:
     writer.add_list("logs", _logs(session, run))
     writer.add_list("evidence", _evidence(session, run.id))
     writer.add_list("audit", _audit(session, run.id))
+    release(session)  # what comes now is nobody's
     head = newest(session.connection())
     writer.add("audit_head", {"seq": head.seq, "hash": head.hash})
     return writer.finish()

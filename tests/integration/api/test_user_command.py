@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli.user import app
 from app.core.errors import AutomateError, ConfigurationError, Conflict, InvalidInput, NotFound
+from tests.integration.api.conftest import KEY
 
 User = Callable[..., Result]
 
@@ -14,6 +15,7 @@ User = Callable[..., Result]
 @pytest.fixture
 def user(database_url: str, monkeypatch: pytest.MonkeyPatch) -> User:
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SECRET_KEY", KEY)
 
     def run(*arguments: str, password: str = "") -> Result:
         return CliRunner().invoke(app, arguments, input=password)
