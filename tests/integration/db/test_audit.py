@@ -252,9 +252,7 @@ def test_what_is_rolled_back_leaves_no_entry(engine: Engine) -> None:
     assert _rows(engine) == []
 
 
-def test_where_an_entry_would_be_lost_it_is_refused(
-    engine: Engine, database_url: str
-) -> None:
+def test_where_an_entry_would_be_lost_it_is_refused(engine: Engine, database_url: str) -> None:
     without_key = make_engine(database_url)
     change = Change("a.b", "c", "d")
 
