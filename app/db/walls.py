@@ -31,7 +31,7 @@ READABLE: Final[Mapping[str, str]] = {
     "approvals": f"{_MINE} OR {_OF_MY_RUN}",
     "approval_decisions": _OF_MY_APPROVAL,
     "events": _MINE,
-    "audit_log": f"{_MINE} OR actor_id = ANY (automateos_owners()) OR {_OF_MY_RUN}",
+    "audit_log": f"{_MINE} OR actor_id = ANY (automateos_owners())",
 }
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
 WRITABLE: Final = ("workflows", "workflow_versions", "schedules")

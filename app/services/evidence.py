@@ -109,8 +109,8 @@ def bundle_of(session: Session, run: Run, max_bytes: int | None) -> bytes:
     writer.add_list("approvals", _approvals(session, run.id))
     writer.add_list("logs", _logs(session, run))
     writer.add_list("evidence", _evidence(session, run.id))
+    release(session)  # what others did to the run is told to whoever may read it
     writer.add_list("audit", _audit(session, run.id))
-    release(session)  # what comes now is nobody's
     head = newest(session.connection())
     writer.add("audit_head", {"seq": head.seq, "hash": head.hash})
     return writer.finish()

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
-from app.api.deps import CurrentCaller, Cursor, Limit, OpenSession, Services, needs
+from app.api.deps import CurrentCaller, Cursor, Limit, OpenSession, Services, TenantSession, needs
 from app.api.openapi import problems
 from app.core.permissions import Scope
 from app.engine.audit.anchors import anchor_file
@@ -56,12 +56,18 @@ async def audit_filter(  # noqa: PLR0913 - each is a filter of its own
 Wanted = Annotated[AuditFilter, Depends(audit_filter)]
 
 
+async def get_my_log(caller: CurrentCaller, session: TenantSession, wanted: Wanted) -> AuditLog:
+    """Return what concerns the caller in the audit log."""
+    return AuditLog(session, caller, wanted)
+
+
 async def get_audit_log(caller: CurrentCaller, session: OpenSession, wanted: Wanted) -> AuditLog:
     """Return what the caller may read of the audit log."""
     return AuditLog(session, caller, wanted)
 
 
-CallersLog = Annotated[AuditLog, Depends(get_audit_log)]
+MyLog = Annotated[AuditLog, Depends(get_my_log)]
+WholeLog = Annotated[AuditLog, Depends(get_audit_log)]
 
 
 @router.get(
@@ -71,7 +77,7 @@ CallersLog = Annotated[AuditLog, Depends(get_audit_log)]
     responses=problems(401, 422),
 )
 def list_my_entries(
-    audit: CallersLog, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    audit: MyLog, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[AuditEntryForm]:
     """Return what was done by me, or to what I or my teams own, newest first."""
     found, next_cursor = audit.mine(limit, cursor)
@@ -85,7 +91,7 @@ def list_my_entries(
     responses=problems(401, 403, 422),
 )
 def list_entries(
-    audit: CallersLog, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    audit: WholeLog, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[AuditEntryForm]:
     """Return what people and the platform have done, newest first. For operators."""
     found, next_cursor = audit.all(limit, cursor)
