@@ -14,7 +14,6 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.core.errors import Conflict
 from app.core.ids import parse_id
 from app.db.tenancy import release
-from app.db.tenancy import release
 from app.engine.audit.store import newest
 from app.engine.evidence.bundle import BundleWriter, TooLarge
 from app.models import (

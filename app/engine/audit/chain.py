@@ -9,7 +9,7 @@ chain itself gives each entry its place, so that one that was moved is told from
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -63,7 +63,24 @@ class Fault:
 
 def entry_hash(key: bytes, entry: Entry, at: datetime, previous_hash: str) -> str:
     """Return the hash of an entry, in hexadecimal."""
-    facts = {**asdict(entry), "at": at, "previous_hash": previous_hash}
+    actor = entry.actor
+    facts = {
+        "actor": {
+            "kind": actor.kind,
+            "id": actor.id,
+            "email": actor.email,
+            "api_key_id": actor.api_key_id,
+            "address": actor.address,
+        },
+        "action": entry.action,
+        "target_kind": entry.target_kind,
+        "target_id": entry.target_id,
+        "owner_id": entry.owner_id,
+        "run_id": entry.run_id,
+        "details": entry.details,
+        "at": at,
+        "previous_hash": previous_hash,
+    }
     return hmac.new(key, canonical(facts), hashlib.sha256).hexdigest()
 
 

@@ -123,7 +123,7 @@ def export_entries(wanted: Wanted, container: Services) -> StreamingResponse:
 def verify_log(container: Services) -> AuditVerdict:
     """Check every entry against the one before it and against the anchors; name the first that does not hold.
 
-    It reads the whole log: about 20 seconds for a million entries. For operators.
+    It reads the whole log: about a minute for a million entries. For operators.
     """
     found = verify(container.engine, anchor_file(container.settings))
     fault = found.fault
