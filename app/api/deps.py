@@ -158,9 +158,11 @@ async def get_approvals(caller: CurrentCaller, session: OpenSession, hand_on: Ha
     return Approvals(session, caller, hand_on)
 
 
-async def get_approval_links(session: OpenSession, hand_on: HandsOn) -> ApprovalLinks:
+async def get_approval_links(
+    request: Request, session: OpenSession, hand_on: HandsOn
+) -> ApprovalLinks:
     """Return what whoever has a one-time link may see and decide."""
-    return ApprovalLinks(session, hand_on)
+    return ApprovalLinks(session, hand_on, address_of(request))
 
 
 async def approval_id_in_path(approval_id: str) -> str:

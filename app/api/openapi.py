@@ -42,6 +42,10 @@ TAGS: Final = [
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {
+        "name": "Audit",
+        "description": "What was done, by whom: chained, so that nothing changes unseen.",
+    },
+    {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
     },
