@@ -152,7 +152,6 @@ async def test_what_is_possible_instead_is_named(ada: Caller, path: str, allowed
     answer = await ada.call("DELETE", path)
 
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-    assert answer.headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize("number", ["0", "99999999999", "x"])
