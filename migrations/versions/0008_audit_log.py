@@ -1,6 +1,6 @@
 """audit log: what was done, chained and append-only.
 
-Revision ID: 0012
+Revision ID: 0008
 Revises: 0007
 """
 
@@ -9,7 +9,7 @@ from alembic import op
 
 from app.db.types import Id, UtcDateTime
 
-revision = "0012"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
