@@ -3,13 +3,17 @@
 from app.api.v1.endpoints import (
     account,
     admin,
+    api_keys,
     approvals,
     controls,
     events,
     evidence,
     nodes,
+    oidc,
+    people,
     runs,
     schedules,
+    sessions,
     streams,
     triggers,
     workflows,
@@ -20,6 +24,9 @@ ROUTERS = (
     triggers.router,
     events.router,
     account.router,
+    sessions.router,
+    oidc.router,
+    api_keys.router,
     workflows.router,
     streams.router,  # before the runs: `/runs/stream` is no run's id
     schedules.router,
@@ -30,6 +37,7 @@ ROUTERS = (
     controls.router,
     nodes.router,
     admin.router,
+    people.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""
