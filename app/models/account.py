@@ -35,10 +35,7 @@ class RefreshToken(SQLModel, table=True):
     """A refresh token, as its SHA-256. A used one is kept until it expires: to see it again means that it was stolen."""
 
     __tablename__ = "refresh_tokens"
-    __table_args__ = (
-        Index("refresh_tokens_by_session", "session_id"),
-        Index("refresh_tokens_expiry", "expires_at"),
-    )
+    __table_args__ = (Index("refresh_tokens_by_session", "session_id", "expires_at"),)
 
     digest: str = Field(primary_key=True, max_length=DIGEST_LENGTH)
     session_id: str = Field(sa_type=Id, foreign_key="sessions.id", ondelete="CASCADE")

@@ -51,7 +51,8 @@ LOAD_BY_TOKEN = Statement(
 LOAD_BY_KEY = Statement(
     """
     SELECT k.id AS key_id, k.digest, k.scopes, k.expires_at, k.last_used_at, u.id, u.email, u.role
-    FROM {rows} JOIN api_keys k ON k.id = v.id JOIN users u ON u.id = k.user_id AND u.active
+    FROM {rows} JOIN api_keys k ON k.id = v.id AND k.id {among_ids}
+    JOIN users u ON u.id = k.user_id AND u.active
     """,
     rows={"id": "uuid"},
     returns={

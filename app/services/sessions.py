@@ -131,6 +131,7 @@ def _refreshed(session: Session, digest: str, visit: Visit) -> SignedIn | None:
         caller = caller_of(user, address=visit.address)
         _end(session, opened, caller, "session.refresh_reused")
         return None
+    _forget_expired(session, opened.id, visit.at)
     opened.refreshed_at, opened.expires_at = visit.at, visit.at + visit.life
     session.add(opened)
     return SignedIn(user, opened.id, _new_token(session, opened))
@@ -154,6 +155,14 @@ def _use(session: Session, digest: str, now: datetime) -> bool:
         .values(used_at=now)
     )
     return session.execute(statement).rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def _forget_expired(session: Session, session_id: str, now: datetime) -> None:
+    """Delete the tokens of a session that would not count any more, also if nobody had used them."""
+    statement = delete(RefreshToken).where(
+        col(RefreshToken.session_id) == session_id, col(RefreshToken.expires_at) <= now
+    )
+    session.execute(statement)
 
 
 def _new_token(session: Session, opened: UserSession) -> str:

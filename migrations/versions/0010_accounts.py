@@ -45,8 +45,7 @@ def upgrade() -> None:
         sa.Column("used_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("digest"),
     )
-    op.create_index("refresh_tokens_by_session", "refresh_tokens", ["session_id"])
-    op.create_index("refresh_tokens_expiry", "refresh_tokens", ["expires_at"])
+    op.create_index("refresh_tokens_by_session", "refresh_tokens", ["session_id", "expires_at"])
     op.create_table(
         "api_keys",
         sa.Column("id", Id(), nullable=False),

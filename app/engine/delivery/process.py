@@ -25,6 +25,7 @@ from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
+from app.engine.duties.accounts import Accounts
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
@@ -241,6 +242,7 @@ class WorkerProcess:
 
         return (
             Idempotency(self._engine, self._clock),
+            Accounts(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,

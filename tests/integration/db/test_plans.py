@@ -23,11 +23,13 @@ from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.store import SQLITE_NOW
 from app.models import User
+from app.services.api_keys import ApiKeys
 from app.services.approvals import Approvals
 from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
 from app.services.runs import LogFilter, RunFilter, Runs
+from app.services.sessions import list_sessions
 from app.services.streams import OwnerFeed, RunFeed
 from tests.integration.db.history import LARGE, write_history
 
@@ -176,6 +178,8 @@ def _read_everything(session: Session) -> None:
         events.list(event_type, correlation_id, 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
+    list_sessions(session, ada, NOW, 50, make_cursor(ID))
+    ApiKeys(session, ada, NOW).list(50, make_cursor(ID))
 
 
 def _read_through(plan: Mapping[str, Any]) -> Iterator[str]:
