@@ -343,7 +343,7 @@ async def test_swagger_offers_both_ways_in(http: httpx.AsyncClient) -> None:
         "name": "X-API-Key",
         "description": "",
     }
-    both = [{"OAuth2PasswordBearer": []}, {"ApiKey": []}]
+    both: list[dict[str, list[str]]] = [{"OAuth2PasswordBearer": []}, {"ApiKey": []}]
     assert document["paths"]["/api/v1/workflows"]["get"]["security"] == both
     webhook = document["paths"]["/api/v1/webhooks/{workflow_id}"]["post"]["security"]
     assert {"ApiKey": []} in webhook

@@ -294,15 +294,17 @@ HOSTILE: dict[str, Callable[[Provider], Lies]] = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
 async def test_an_id_token_that_does_not_hold_signs_nobody_in(
-    http: httpx.AsyncClient, provider: Provider, name: str
+    http: httpx.AsyncClient, provider: Provider, container: Container
 ) -> None:
-    provider.lies = HOSTILE[name](provider)
+    answers = {}
+    for name, lies_of in HOSTILE.items():
+        provider.lies = lies_of(provider)
+        answer = await _sign_in(http, provider)
+        answers[name] = answer.status_code, answer.json().get("code")
+        container.throttle.forget(SIGN_INS, "127.0.0.1")
 
-    answer = await _sign_in(http, provider)
-
-    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+    assert answers == dict.fromkeys(HOSTILE, (401, "not_authenticated"))
     provider.lies = Lies()
     assert (await _sign_in(http, provider)).status_code == 200
 

@@ -25,6 +25,7 @@ from app.engine.store import SQLITE_NOW
 from app.models import User
 from app.services.api_keys import ApiKeys
 from app.services.approvals import Approvals
+from app.services.callers import caller_of
 from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
@@ -155,7 +156,8 @@ def _plans_of_lists(engine: Engine) -> dict[str, Any]:
 
 def _read_everything(session: Session) -> None:
     """List all that can be listed, as Ada, and open one of her runs."""
-    ada = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    user = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    ada = caller_of(user)
     runs = Runs(session, ada)
     (run, *_), cursor = runs.list(RunFilter(), 10, None)
     assert cursor is not None
