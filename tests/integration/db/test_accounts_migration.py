@@ -27,40 +27,59 @@ def test_accounts_go_up_and_down_with_rows(database_url: str) -> None:
     upgrade(database_url)
     with engine.connect() as connection:
         active = connection.execute(text("SELECT active FROM users")).scalar_one()
-        assert TABLES <= {*inspect(connection).get_table_names()}
+        assert {*inspect(connection).get_table_names()} >= TABLES
     engine.dispose()
     assert tuple(row) == ("", 1)  # a closed account stays shut, for want of a password
     assert active
 
 
 def _fill(session: Session) -> None:
-    now, ids = SystemClock().now(), [new_id() for _ in range(5)]
-    user = User(
-        id=ids[0],
-        email="a@example.com",
-        password_hash="x",
-        role=Role.OPERATOR,
-        created_at=now,
-        active=False,
+    now, ids = SystemClock().now(), [new_id() for _ in range(4)]
+    session.add(
+        User(
+            id=ids[0],
+            email="a@example.com",
+            password_hash="x",
+            role=Role.OPERATOR,
+            created_at=now,
+            active=False,
+        )
     )
-    session.add(user)
     session.flush()
-    times = {"created_at": now, "refreshed_at": now, "expires_at": now}
-    session.add(UserSession(id=ids[1], user_id=user.id, token_version=0, **times))
-    key = {"user_id": user.id, "name": "x", "digest": "d", "scopes": [], "created_at": now}
-    session.add(ApiKey(id=ids[2], **key))
+    session.add(
+        UserSession(
+            id=ids[1],
+            user_id=ids[0],
+            token_version=0,
+            created_at=now,
+            refreshed_at=now,
+            expires_at=now,
+        )
+    )
     session.flush()
-    session.add(ApiKey(id=ids[3], parent_id=ids[2], **key))
+    for key_id, parent_id in ((ids[1], None), (ids[2], ids[1])):
+        session.add(
+            ApiKey(
+                id=key_id,
+                user_id=ids[0],
+                parent_id=parent_id,
+                name="x",
+                digest="d",
+                scopes=[],
+                created_at=now,
+            )
+        )
+        session.flush()
     session.add(RefreshToken(digest="d", session_id=ids[1], expires_at=now))
     session.add(
         Invitation(
-            id=ids[4],
+            id=ids[3],
             digest="d",
             role=Role.ADMIN,
-            invited_by=user.id,
+            invited_by=ids[0],
             created_at=now,
             expires_at=now,
         )
     )
-    session.add(UserIdentity(issuer="i", subject="s", user_id=user.id, created_at=now))
+    session.add(UserIdentity(issuer="i", subject="s", user_id=ids[0], created_at=now))
     session.commit()
