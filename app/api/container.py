@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -22,7 +23,9 @@ from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect
 from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.authentication import Callers
 from app.services.events import EventDesk
+from app.services.oidc.identity import IdentityProvider
 from app.services.run_watch import RunWatch
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
@@ -48,6 +51,8 @@ class Container:
     run_watch: RunWatch
     events: EventDesk
     metrics: ApiMetrics
+    callers: Callers
+    identity_provider: IdentityProvider | None
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -77,27 +82,29 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     key_ttl_seconds = settings.idempotency_key_ttl_seconds
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
-    throttle = Throttle(settings.redis_url, clock)
-    watch = RunWatch(engine)
+    throttle, watch = Throttle(settings.redis_url, clock), RunWatch(engine)
     metrics.begin()
     try:
-        yield Container(
-            settings,
-            key,
-            keys,
-            Tenancy(engine),
-            engine,
-            clock,
-            catalogue,
-            throttle,
-            desk,
-            redis,
-            artifacts,
-            dispatch,
-            watch,
-            events,
-            metrics,
-        )
+        async with _proving(settings, engine) as (callers, provider):
+            yield Container(
+                settings,
+                key,
+                keys,
+                Tenancy(engine),
+                engine,
+                clock,
+                catalogue,
+                throttle,
+                desk,
+                redis,
+                artifacts,
+                dispatch,
+                watch,
+                events,
+                metrics,
+                callers,
+                provider,
+            )
     finally:
         await watch.close()
         await desk.close()
@@ -113,6 +120,25 @@ def _database(url: str, key: str) -> Engine:
     engine = make_engine(url)
     keep_audit(engine, audit_key(key))
     return engine
+
+
+@asynccontextmanager
+async def _proving(
+    settings: Settings, engine: Engine
+) -> AsyncIterator[tuple[Callers, IdentityProvider | None]]:
+    """Yield what finds callers, and the provider to sign in at, if there is one.
+
+    What talks to it takes 20 MB, so it is imported only then.
+    """
+    callers, provider = Callers(engine), None
+    if settings.oidc_issuer is not None:
+        provider = import_module("app.services.oidc.provider").connect(settings)
+    try:
+        yield callers, provider
+    finally:
+        await asyncio.to_thread(callers.close)
+        if provider is not None:
+            await provider.close()
 
 
 def container_of(connection: HTTPConnection) -> Container:

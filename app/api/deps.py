@@ -5,30 +5,38 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, Header, Query, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
-from app.core.security.tokens import TokenClaims, read_token
+from app.core.security.shown_once import read_api_key
+from app.core.security.tokens import read_token
 from app.db.session import transaction
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.services.approvals import ApprovalLinks, Approvals, HandOn
-from app.services.callers import Caller, caller_of
+from app.services.authentication import Proof
+from app.services.callers import Caller
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
-from app.services.users import authenticate
 from app.services.workflows import Workflows
 
 LOGIN_PATH = "/api/v1/login"
+API_KEY_HEADER = "X-API-Key"
 MAX_CURSOR = 2048
 IF_MATCH = r'^(\*|(W/)?"[0-9]{1,9}"(, ?(W/)?"[0-9]{1,9}")*)$'
 bearer = OAuth2PasswordBearer(
     tokenUrl=LOGIN_PATH,
     auto_error=False,
     description="Log in with your e-mail address and password; the token then goes along as `Authorization: Bearer …`.",
+)
+api_key = APIKeyHeader(
+    name=API_KEY_HEADER,
+    scheme_name="ApiKey",
+    auto_error=False,
+    description="Instead of an access token: a key of `POST /api/v1/api-keys`, which may do what its scopes say.",
 )
 
 
@@ -40,28 +48,32 @@ async def get_container(request: Request) -> Container:
 Services = Annotated[Container, Depends(get_container)]
 
 
-async def current_claims(
-    container: Services, token: Annotated[str | None, Depends(bearer)]
-) -> TokenClaims:
-    """Return what the caller's token says.
+async def current_proof(
+    container: Services,
+    token: Annotated[str | None, Depends(bearer)],
+    key: Annotated[str | None, Depends(api_key)],
+) -> Proof:
+    """Return what the caller shows: an access token, or else an API key, which is not looked up yet.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
     """
-    if token is None:
-        raise NotAuthenticated
-    return read_token(container.key, token, container.clock.now())
+    if token is not None:
+        return read_token(container.key, token, container.clock.now())
+    if key is not None:
+        return read_api_key(key)
+    raise NotAuthenticated
 
 
 def current_caller(
-    request: Request, container: Services, claims: Annotated[TokenClaims, Depends(current_claims)]
+    request: Request, container: Services, proof: Annotated[Proof, Depends(current_proof)]
 ) -> Caller:
-    """Return who is calling, read in a transaction of its own.
+    """Return who is calling, as their account is now.
 
     Raises:
-        NotAuthenticated: the account is gone, or has ended its older tokens.
+        NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
     """
-    return caller_of(authenticate(container.engine, claims), address_of(request))
+    return container.callers.find(proof, container.clock.now(), address_of(request))
 
 
 def address_of(request: Request) -> str:
@@ -86,12 +98,12 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class NeedsAtDesk:
-    """Says what a caller needs of whom only a token is known so far: the desk that takes the request reads the account."""
+    """Says what a caller needs of whom only a token or key is known so far: the desk that takes the request reads the account."""
 
     scope: Scope
 
-    async def __call__(self, claims: Annotated[TokenClaims, Depends(current_claims)]) -> None:
-        """Refuse whoever has no token that holds."""
+    async def __call__(self, proof: Annotated[Proof, Depends(current_proof)]) -> None:
+        """Refuse whoever shows nothing."""
 
 
 def needs(scope: Scope) -> Any:
@@ -110,7 +122,7 @@ def get_session(container: Services) -> Iterator[Session]:
         yield session
 
 
-CurrentClaims = Annotated[TokenClaims, Depends(current_claims)]
+CurrentProof = Annotated[Proof, Depends(current_proof)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 

@@ -15,7 +15,8 @@ DESCRIPTION: Final = """
 Workflows that survive anything: a trigger answered `202` is stored, and its run goes on from its last finished step
 whatever dies.
 
-**First steps:** `POST /api/v1/register`, then press **Authorize** and log in with the same e-mail address and password.
+**First steps:** `POST /api/v1/register`, then press **Authorize** and log in with the same e-mail address and password (or
+give an API key).
 `POST /api/v1/workflows` saves a workflow; its `webhook_url` starts runs, and `GET /api/v1/workflows/{workflow_id}/runs`
 shows what became of them. `GET /api/v1/nodes` lists what a step can be.
 
@@ -24,7 +25,10 @@ Times are RFC 3339 in UTC. Lists come newest first, as `{"items": […], "next_c
 another user owns answers 404.
 """
 TAGS: Final = [
-    {"name": "Account", "description": "Register, log in, and end sessions."},
+    {
+        "name": "Account",
+        "description": "Register, log in, stay signed in, and make API keys for programs.",
+    },
     {
         "name": "Workflows",
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",

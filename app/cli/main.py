@@ -24,8 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("app.cli.status", "Show workers, runs and queue."),
     "runs": ("app.cli.runs", "List runs, show one."),
     "node": ("app.cli.node", "List, show, make and try node types."),
-    "user": ("app.cli.user", "Make accounts, list them, change roles."),
     "audit": ("app.cli.audit", "List, export and check the audit log."),
+    "user": ("app.cli.user", "Make accounts, list them, give roles, close them."),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 

@@ -1,10 +1,11 @@
 """Settings: one frozen record, read at the entry points and passed down. `.env.example` lists the same names."""
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -14,10 +15,12 @@ from pydantic_settings import (
 
 from app.core.errors import ConfigurationError
 from app.core.secret_files import SecretFiles
+from app.core.statuses import Role
 
 SECRET_KEY_FILE = "secret_key"
 MIN_SECRET_BYTES = 32
 KEY_TTL_SECONDS = 7 * 86_400
+_ISSUER = re.compile(r"(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^?#\s]*)?")
 
 
 class Settings(BaseSettings):
@@ -100,7 +103,7 @@ class Settings(BaseSettings):
         description="Processes for isolated steps that one worker keeps at most; further steps wait for one.",
     )
     registration: Literal["open", "closed"] = Field(
-        default="open", description="`closed`: only `user create` makes accounts."
+        default="open", description="`closed`: accounts are made by invitation or `user create`."
     )
     public_url: str | None = Field(
         default=None,
@@ -112,6 +115,34 @@ class Settings(BaseSettings):
     )
     access_token_minutes: int = Field(
         default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."
+    )
+    refresh_token_days: int = Field(
+        default=30, ge=1, le=365, description="How long a session lasts that is not carried on."
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Sign-in by OpenID Connect: the provider's issuer, https://… exactly as it names itself. Unset: none. "
+        "Its redirect URI is PUBLIC_URL/api/v1/oidc/callback.",
+    )
+    oidc_client_id: str | None = Field(
+        default=None, validate_default=True, description="Our name at the provider."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="Our secret at the provider; unset for a public client."
+    )
+    oidc_scopes: str = Field(
+        default="openid email profile", description="What the provider is asked for."
+    )
+    oidc_role_claim: str | None = Field(
+        default=None,
+        description="The claim of the id_token that names groups, such as `groups`. With it, each sign-in sets the role.",
+    )
+    oidc_role_map: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Roles of those groups, separated by commas: `group=role`. Without a group that is named, `member`.",
+    )
+    oidc_allow_registration: bool = Field(
+        default=False, description="Whoever signs in at the provider gets an account."
     )
     max_body_bytes: int = Field(
         default=1_048_576,
@@ -196,7 +227,7 @@ class Settings(BaseSettings):
         """Return the token that readers of /metrics must send, if there is one."""
         return None if self.metrics_token is None else self.metrics_token.get_secret_value()
 
-    @field_validator("egress_allow", "trusted_proxies", mode="before")
+    @field_validator("egress_allow", "trusted_proxies", "oidc_role_map", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -213,6 +244,40 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{entry!r} is neither an address nor a CIDR such as 10.0.0.0/8"
                 ) from None
+        return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _safe_issuer(cls, value: str | None) -> str | None:
+        if value is not None and not _ISSUER.fullmatch(value):
+            raise ValueError(
+                "must be an https:// address without query (http:// for 127.0.0.1 and localhost only)"
+            )
+        return value
+
+    @field_validator("oidc_role_map")
+    @classmethod
+    def _roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            group, _, role = entry.rpartition("=")
+            if not group or role not in [*Role]:
+                raise ValueError(
+                    f"{entry!r} is not written `group=role`; the roles are {', '.join(Role)}"
+                )
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _goes_with_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_issuer") is not None and not value:
+            raise ValueError("is needed beside OIDC_ISSUER")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _asks_for_identity(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must name `openid`")
         return value
 
     @field_validator("plugins_dir")

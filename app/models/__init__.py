@@ -2,6 +2,13 @@
 
 from sqlmodel import SQLModel
 
+from app.models.account import (
+    ApiKey,
+    Invitation,
+    RefreshToken,
+    UserIdentity,
+    UserSession,
+)
 from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approver
 from app.models.audit import AuditEntry
 from app.models.event import Event
@@ -15,6 +22,7 @@ from app.models.worker import Worker
 from app.models.workflow import Workflow, WorkflowVersion
 
 __all__ = [
+    "ApiKey",
     "Approval",
     "ApprovalDecision",
     "ApprovalLink",
@@ -23,11 +31,15 @@ __all__ = [
     "Event",
     "Evidence",
     "HookCall",
+    "Invitation",
+    "RefreshToken",
     "Run",
     "RunLog",
     "Schedule",
     "StepAttempt",
     "User",
+    "UserIdentity",
+    "UserSession",
     "Wait",
     "Worker",
     "Workflow",

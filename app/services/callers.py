@@ -24,11 +24,22 @@ class Caller:
     """None: they came with an access token."""
     address: str | None = None
     """Where the request came from."""
+    session_id: str | None = None
+    """The session of their access token."""
 
     @property
     def owners(self) -> frozenset[str]:
         """Return the ids of whose things they may at least see: their own, and those of their teams."""
         return frozenset({self.id, *self.teams})
+
+    def require_login(self) -> None:
+        """Do nothing when they have logged in themselves.
+
+        Raises:
+            PermissionDenied: they came with an API key, which must not get more than it has.
+        """
+        if self.api_key_id is not None:
+            raise PermissionDenied("An API key may not do this: log in and send an access token.")
 
     def require(self, scope: Scope) -> None:
         """Do nothing when they may do such a thing at all.
@@ -36,13 +47,16 @@ class Caller:
         Raises:
             PermissionDenied: they may not; the sentence says who can change that.
         """
-        if scope in self.scopes:
-            return
+        if scope not in self.scopes:
+            raise self.refusal(scope)
+
+    def refusal(self, scope: Scope) -> PermissionDenied:
+        """Return what is said to them when they lack a scope."""
         if scope in SCOPES_OF[self.role]:
-            raise PermissionDenied(
+            return PermissionDenied(
                 f"This API key lacks the scope `{scope}`: make one that has it, or log in."
             )
-        raise PermissionDenied(
+        return PermissionDenied(
             f"This needs the scope `{scope}`, which the role `{self.role}` does not have: an administrator can change your role."
         )
 

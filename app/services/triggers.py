@@ -5,8 +5,9 @@ in every API process, with no cache to go stale.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
@@ -14,7 +15,6 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
-from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
@@ -27,6 +27,8 @@ from app.engine.metrics.meters import ApiMeters
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
+from app.services.authentication import Callers, Proof
+from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
@@ -59,12 +61,6 @@ LOAD_TARGETS = Statement(
         "version": Integer(),
     },
 )
-# Whose access tokens still hold.
-LOAD_CALLERS = Statement(
-    "SELECT u.id, u.token_version, u.email FROM users u JOIN {rows} ON u.id = v.id",
-    rows={"id": "uuid"},
-    returns={"id": Id(), "token_version": Integer(), "email": String()},
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +90,7 @@ class TriggerDesk:
         self._key = key
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
+        self._callers = Callers(engine)
         self._plans = PlanCache(catalogue)
         self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
             self._flush, name="intake", observe=meters.batches_of("intake")
@@ -104,7 +101,7 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
+            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -116,6 +113,7 @@ class TriggerDesk:
     async def close(self) -> None:
         """Commit what is pending and stop."""
         await self._commits.close()
+        await asyncio.to_thread(self._callers.close)
 
     async def _validate(self, schema: Mapping[str, Any], value: Any) -> None:
         async with self._validating:
@@ -128,7 +126,7 @@ class TriggerDesk:
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            answers = self._admit(connection, batch)
+            answers = self._admit(connection, batch, now)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
@@ -143,16 +141,16 @@ class TriggerDesk:
         return results
 
     def _admit(
-        self, connection: Connection, batch: Sequence[TriggerRequest]
+        self, connection: Connection, batch: Sequence[TriggerRequest], now: datetime
     ) -> list[NewRun | _NeedsValidation | Exception]:
         asked = {(request.workflow_id, request.version) for request in batch}
         rows = LOAD_TARGETS.run(
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
         targets = self._targets(connection, rows)
-        emails = emails_of(connection, [request.caller for request in batch])
+        callers = self._callers.load(connection, [request.caller for request in batch], now)
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
+            self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
             for request in batch
         ]
 
@@ -183,11 +181,11 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, emails: Mapping[TokenClaims, str]
+        self, request: TriggerRequest, target: Target | None, callers: Mapping[Proof, Caller]
     ) -> NewRun | _NeedsValidation | Exception:
         try:
-            email = None if request.caller is None else emails.get(request.caller)
-            run = admit(request, target, email, self._key)
+            caller = None if request.caller is None else callers.get(request.caller)
+            run = admit(request, target, caller, self._key)
         except AutomateError as refusal:
             return refusal
         if (
@@ -197,16 +195,3 @@ class TriggerDesk:
         ):
             return _NeedsValidation(run.version_id, target.inputs)
         return run
-
-
-def emails_of(
-    connection: Connection, callers: Iterable[TokenClaims | None]
-) -> dict[TokenClaims, str]:
-    """Return the e-mail addresses of those callers whose access tokens still hold."""
-    claims = {caller for caller in callers if caller is not None}
-    if not claims:
-        return {}
-    users = LOAD_CALLERS.run(connection, [{"id": id_} for id_ in {one.user_id for one in claims}])
-    found = {(row.id, row.token_version): row.email for row in users}
-    keys = {one: (one.user_id, one.token_version) for one in claims}
-    return {one: found[key] for one, key in keys.items() if key in found}

@@ -3,14 +3,18 @@
 from app.api.v1.endpoints import (
     account,
     admin,
+    api_keys,
     approvals,
     audit,
     controls,
     events,
     evidence,
     nodes,
+    oidc,
+    people,
     runs,
     schedules,
+    sessions,
     streams,
     triggers,
     workflows,
@@ -21,6 +25,9 @@ ROUTERS = (
     triggers.router,
     events.router,
     account.router,
+    sessions.router,
+    oidc.router,
+    api_keys.router,
     workflows.router,
     streams.router,  # before the runs: `/runs/stream` is no run's id
     schedules.router,
@@ -32,6 +39,7 @@ ROUTERS = (
     nodes.router,
     admin.router,
     audit.router,
+    people.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""

@@ -50,5 +50,5 @@ WEBHOOK_OPERATION: Final[dict[str, Any]] = {
             },
         },
     },
-    "security": [{}, {"OAuth2PasswordBearer": []}],
+    "security": [{}, {"OAuth2PasswordBearer": []}, {"ApiKey": []}],
 }

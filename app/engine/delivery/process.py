@@ -27,6 +27,7 @@ from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
+from app.engine.duties.accounts import Accounts
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.audit_anchors import AuditAnchors
 from app.engine.duties.children import Children
@@ -247,6 +248,7 @@ class WorkerProcess:
         return (
             Idempotency(self._engine, self._clock),
             AuditAnchors(self._engine, anchors, self._catalogue.plugin_hashes),
+            Accounts(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,

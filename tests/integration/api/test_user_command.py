@@ -82,14 +82,15 @@ def test_who_gave_a_role_at_the_command_line_is_put_on_record(
     user: User, database_url: str
 ) -> None:
     user("create", "a@example.com", "--password-stdin", password="correct horse\n")
-    user("role", "a@example.com", "viewer")
+    user("create", "b@example.com", "--password-stdin", password="correct horse\n")
+    user("role", "b@example.com", "viewer")
 
     engine = make_engine(database_url)
     with Session(engine) as session:
-        made, changed = session.exec(select(AuditEntry).order_by("seq")).all()
+        made, _, changed = session.exec(select(AuditEntry).order_by("seq")).all()
     engine.dispose()
 
     assert (made.action, changed.action) == ("user.registered", "user.role_changed")
-    assert changed.details == {"from": "admin", "to": "viewer"}
+    assert changed.details == {"email": "b@example.com", "from": "member", "to": "viewer"}
     assert changed.actor_kind is ActorKind.SYSTEM
     assert changed.actor_address == f"{getpass.getuser()}@{platform.node()}"

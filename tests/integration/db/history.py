@@ -18,6 +18,9 @@ LARGE = frozenset(
         "approval_decisions",
         "approval_links",
         "hook_calls",
+        "api_keys",
+        "refresh_tokens",
+        "sessions",
         "workflow_versions",
         "audit_log",
     }
@@ -36,6 +39,21 @@ _STATEMENTS = (
     f"""
     INSERT INTO users (id, email, password_hash, role, token_version, created_at)
     SELECT pg_temp.id('user', n), 'user' || n || '@example.com', '', 'member', 0, now() FROM generate_series(1, {USERS}) n
+    """,
+    f"""
+    INSERT INTO sessions (id, user_id, token_version, created_at, refreshed_at, expires_at)
+    SELECT pg_temp.id('session', n), pg_temp.id('user', n % {USERS} + 1), 0, now(), now(), now() + n * interval '1 minute'
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO refresh_tokens (digest, session_id, expires_at, used_at)
+    SELECT md5(n::text) || md5(n::text), pg_temp.id('session', n), now() + n * interval '1 minute', NULL
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO api_keys (id, user_id, name, digest, scopes, created_at)
+    SELECT pg_temp.id('key', n), pg_temp.id('user', n % {USERS} + 1), 'key', repeat('x', 64), '[]', now()
+    FROM generate_series(1, {RUNS}) n
     """,
     f"""
     INSERT INTO workflows (id, owner_id, name, description, enabled, version, revision, webhook_auth, webhook_serial,

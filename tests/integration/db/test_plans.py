@@ -24,6 +24,7 @@ from app.db.tenancy import Tenancy
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.store import SQLITE_NOW
 from app.models import User
+from app.services.api_keys import ApiKeys
 from app.services.approvals import Approvals
 from app.services.audit_log import AuditFilter, AuditLog
 from app.services.callers import Caller, caller_of
@@ -31,6 +32,7 @@ from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
 from app.services.runs import LogFilter, RunFilter, Runs
+from app.services.sessions import list_sessions
 from app.services.streams import OwnerFeed, RunFeed
 from tests.integration.db.history import LARGE, write_history
 
@@ -154,7 +156,7 @@ def _plans_of_lists(engine: Engine) -> dict[str, Any]:
 
 def _confines(sql: str) -> bool:
     """Tell whether a query is one of those that the API sends within a tenant's walls."""
-    return "FROM users" not in sql and "approv" not in sql
+    return not any(table in sql for table in ("FROM users", "approv", "sessions", "api_keys"))
 
 
 def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +170,8 @@ def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_everything(session: Session) -> None:
     """List all that can be listed, as Ada, and open one of her runs."""
-    ada = caller_of(session.exec(select(User).where(User.email == "user500@example.com")).one())
+    user = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    ada = caller_of(user)
     runs = Runs(session, ada)
     (run, *_), cursor = runs.list(RunFilter(), 10, None)
     assert cursor is not None
@@ -192,6 +195,8 @@ def _read_everything(session: Session) -> None:
         events.list(event_type, correlation_id, 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
+    list_sessions(session, ada, NOW, 50, make_cursor(ID))
+    ApiKeys(session, ada, NOW).list(50, make_cursor(ID))
 
 
 def _read_audit_log(session: Session, ada: Caller) -> None:

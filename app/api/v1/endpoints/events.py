@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from app.api.body import GuardedRoute
 from app.api.deps import (
     CurrentCaller,
-    CurrentClaims,
+    CurrentProof,
     Cursor,
     IdempotencyKey,
     Limit,
@@ -59,11 +59,11 @@ async def get_events(caller: CurrentCaller, session: TenantSession) -> Events:
     status_code=202,
     summary="Publish an event",
     openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
-    responses={200: REPEATED, **problems(401, *BODY_PROBLEMS)},
+    responses={200: REPEATED, **problems(401, 403, *BODY_PROBLEMS)},
 )
 async def publish_event(
     draft: Draft,
-    claims: CurrentClaims,
+    proof: CurrentProof,
     key: IdempotencyKey,
     container: Services,
     response: Response,
@@ -73,7 +73,7 @@ async def publish_event(
     One that no run waits for is kept for `EVENT_TTL_SECONDS` (a day), for the first `wait_for_event` step that it fits. An
     `id` is accepted once: sent again, also with the same `Idempotency-Key` instead, it answers 200 and changes nothing.
     """
-    request = EventRequest(claims, **draft.model_dump(), idempotency_key=key)
+    request = EventRequest(proof, **draft.model_dump(), idempotency_key=key)
     answer = await container.events.submit(request)
     response.status_code = 200 if answer.duplicate else 202
     return EventReceipt.model_validate(asdict(answer))

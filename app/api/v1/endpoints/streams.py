@@ -6,8 +6,8 @@ from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
 from app.api.body import GuardedRoute
-from app.api.deps import CurrentCaller, CurrentClaims, RunId, Services, needs
-from app.api.event_stream import event_stream
+from app.api.deps import CurrentCaller, CurrentProof, RunId, Services, needs
+from app.api.event_stream import Listener, event_stream
 from app.api.openapi import problems
 from app.core.permissions import Scope
 from app.services.streams import OwnerFeed, RunFeed, place_of
@@ -35,7 +35,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
     responses=problems(401, 429) | STREAM,
 )
 async def stream_runs(
-    claims: CurrentClaims,
+    proof: CurrentProof,
     caller: CurrentCaller,
     container: Services,
     last_event_id: LastEventId = None,
@@ -45,7 +45,7 @@ async def stream_runs(
     Starts with the runs that are not over (of the newest 200), and with those that ended after `Last-Event-ID`.
     """
     feed = OwnerFeed(caller, container.clock, place_of(last_event_id))
-    return await event_stream(container, claims, feed)
+    return await event_stream(container, Listener(caller, proof), feed)
 
 
 @router.get(
@@ -57,7 +57,7 @@ async def stream_runs(
 )
 async def stream_run(
     run_id: RunId,
-    claims: CurrentClaims,
+    proof: CurrentProof,
     caller: CurrentCaller,
     container: Services,
     last_event_id: LastEventId = None,
@@ -69,4 +69,4 @@ async def stream_run(
     after = last_event_id or ""
     is_ours = after.isascii() and after.isdigit() and len(after) < MAX_EVENT_ID
     feed = RunFeed(caller, run_id, int(after) if is_ours else 0)
-    return await event_stream(container, claims, feed)
+    return await event_stream(container, Listener(caller, proof), feed)
