@@ -6,6 +6,7 @@ from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approv
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
+from app.models.kill_switch import KillSwitch
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
 from app.models.user import User
@@ -21,6 +22,7 @@ __all__ = [
     "Event",
     "Evidence",
     "HookCall",
+    "KillSwitch",
     "Run",
     "RunLog",
     "Schedule",
