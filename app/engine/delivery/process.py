@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -255,8 +254,8 @@ class WorkerProcess:
                 self._engine,
                 self._lease,
                 self._orchestrator.held,
-                partial(on_loop, self._orchestrator.deliver),
-                partial(on_loop, self._orchestrator.drop),
+                lambda told: on_loop(self._orchestrator.deliver, told),
+                lambda told: on_loop(self._orchestrator.drop, told),
             ),
             Reaper(
                 self._engine,
