@@ -95,8 +95,8 @@ class WorkerProcess:
         )
         self._switches = Snapshot(self._engine, self._clock)
         self._gate = Gate(self._switches, self._clock)
-        egress = build_policy(settings.egress_allow)
-        self._http = build_client(egress, ask=asks_before_calls(self._gate))
+        self._ask = asks_before_calls(self._gate)
+        self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -241,7 +241,7 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls),
+            HookCalls(self._engine, self._clock, self._call_urls, self._ask),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
