@@ -19,6 +19,7 @@ from app.core.statuses import (
     WaitKind,
 )
 from app.engine.duties.events import GRACE
+from app.engine.duties.held_runs import GRACE as LIFTED_GRACE
 from app.engine.duties.lookout import MIN_ROUND_SECONDS, ROUND_SECONDS, SELDOM, WATCHES, Lookout
 from app.models import Approval, Event, HookCall, KillSwitch, Run, Schedule, Wait
 from tests.integration.engine.world import World
@@ -128,7 +129,7 @@ def kill_switch(**fields: Any) -> KillSwitch:
 
 
 def held_by_a_lifted_switch(_: World) -> list[SQLModel]:
-    switch = kill_switch(lifted_at=AT)
+    switch = kill_switch(lifted_at=AT - LIFTED_GRACE)
     return [switch, run(held_by=switch.id), run(held_by=new_id())]
 
 
