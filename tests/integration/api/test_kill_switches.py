@@ -268,9 +268,9 @@ def command(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     monkeypatch.setenv("DATABASE_URL", database_url)
 
     def run(*words: str) -> Result:
-        name, *arguments = words
-        app = stop_all_command if name == "stop-all" else switch_command
-        return CliRunner().invoke(app, arguments)
+        if words[0] == "stop-all":
+            return CliRunner().invoke(stop_all_command, words[1:])
+        return CliRunner().invoke(switch_command, words)
 
     return run
 
