@@ -19,6 +19,7 @@ from app.engine.controls.pausing import pause_runs
 from app.engine.controls.resuming import resume_runs
 from app.engine.delivery.process import WorkerProcess
 from app.models import KillSwitch, Run
+from tests.e2e.crash.harness.sink import Sink
 from tests.integration.engine.gates import GATES
 from tests.integration.engine.world import World
 
@@ -339,6 +340,33 @@ async def test_a_credential_that_only_the_run_knows_is_asked_for_when_it_is_open
     assert attempts(world, run_id) == [
         ("after", 1, AttemptStatus.LOST),  # it was never let begin: not even `on_lost` counts
         ("after", 2, AttemptStatus.SUCCEEDED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scope", "target"), [(SwitchScope.ALL, None), (SwitchScope.NODE_TYPE, "gated_call")]
+)
+async def test_an_attempt_in_flight_calls_nobody_any_more_and_is_made_again(
+    world: World, worker: WorkerProcess, scope: SwitchScope, target: str | None
+) -> None:
+    with Sink() as sink:
+        call = {"id": "a", "type": "gated_call", "config": {"gate": "a", "url": sink.url()}}
+        run_id = await in_flight(world, call, LOG)
+        switch_id = put(world, scope, target)
+        await known(worker, world, switch_id)
+
+        GATES["a"].opened.set()
+        await held(world, run_id, switch_id)
+        meanwhile = sink.effects.total()
+        lift(world, switch_id)
+        ended = await world.ended(run_id)
+
+    assert (meanwhile, sink.effects.total()) == (0, 1)
+    assert ended.status is RunStatus.SUCCEEDED
+    assert attempts(world, run_id) == [
+        ("a", 1, AttemptStatus.LOST),
+        ("a", 2, AttemptStatus.SUCCEEDED),
+        ("after", 1, AttemptStatus.SUCCEEDED),
     ]
 
 

@@ -65,3 +65,22 @@ class TakesCredential(Node[WithCredential, str]):
         del context
         require_credential("an id", config.credential)
         return config.credential
+
+
+class CallConfig(NodeConfig):
+    gate: str
+    url: str
+
+
+class GatedCall(Node[CallConfig, int]):
+    """Stand before a gate, then call."""
+
+    type = "gated_call"
+    example = {"gate": "a", "url": "http://127.0.0.1/"}
+    on_lost = "fail"
+
+    async def run(self, config: CallConfig, context: Context) -> int:
+        GATES[config.gate].entered += 1
+        await GATES[config.gate].opened.wait()
+        answer = await context.http.get(config.url)
+        return answer.status_code
