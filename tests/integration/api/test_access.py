@@ -28,6 +28,8 @@ PUBLIC = {
     "/api/v1/webhooks/{workflow_id}",
     "/api/v1/approvals/links/{token}",
 }
+OPERATORS = "/admin/"
+"""What lies below has no owner: whoever is no operator may not even ask (403)."""
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/workflows/{workflow_id}"): {"name": "Mine", "definition": DEFINITION},
     ("PATCH", "/workflows/{workflow_id}"): {"name": "Mine"},
@@ -71,6 +73,7 @@ def _nowhere(path: str) -> str:
         path="step_1",
         sha256="7",
         schedule_id="7",
+        switch_id="7",
     )
 
 
@@ -88,7 +91,9 @@ def test_there_are_routes_to_check() -> None:
     assert len(_object_routes()) >= 11
 
 
-@pytest.mark.parametrize(("method", "path"), _object_routes())
+@pytest.mark.parametrize(
+    ("method", "path"), [route for route in _object_routes() if not route[1].startswith(OPERATORS)]
+)
 async def test_another_owners_object_is_not_found(
     ada: Caller, sign_up: Sign, method: str, path: str
 ) -> None:
