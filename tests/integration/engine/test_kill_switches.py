@@ -13,7 +13,8 @@ from app.core.clock import SystemClock
 from app.core.config import Settings
 from app.core.errors import KillSwitched
 from app.core.ids import new_id
-from app.core.statuses import AttemptStatus, RunStatus, SwitchMode, SwitchScope
+from app.core.statuses import AttemptStatus, RunStatus, SwitchMode, SwitchScope, TriggerKind
+from app.db.migrate import downgrade, upgrade
 from app.engine.controls.control import Control
 from app.engine.controls.pausing import pause_runs
 from app.engine.controls.resuming import resume_runs
@@ -456,3 +457,30 @@ def _hold_many(world: World, like: str, switch_id: str, count: int) -> Sequence[
         )
         session.commit()
     return run_ids
+
+
+def test_the_migration_goes_down_with_held_runs_and_up_again(world: World) -> None:
+    run = Run(
+        id=new_id(),
+        owner_id=world.owner_id,
+        workflow_id=new_id(),
+        version_id=new_id(),
+        version=1,
+        trigger_kind=TriggerKind.WEBHOOK,
+        status=RunStatus.PAUSED,
+        waiting_for=[{"kind": "kill_switch"}],
+        held_by=put(world),
+        created_at=SystemClock().now(),
+    )
+    run_id = run.id
+    with Session(world.engine) as session:
+        session.add(run)
+        session.commit()
+
+    downgrade(world.engine, "0007")
+    with world.engine.connect() as connection:
+        found = connection.execute(text("SELECT status, wake_at IS NULL FROM runs")).one()
+    upgrade(str(world.settings.database_url))
+
+    assert tuple(found) == ("queued", False)  # an older release knows nothing of holds
+    assert (world.run(run_id).status, world.run(run_id).held_by) == (RunStatus.QUEUED, None)
