@@ -14,6 +14,7 @@ from app.models.audit import AuditEntry
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
+from app.models.kill_switch import KillSwitch
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
 from app.models.user import User
@@ -32,6 +33,7 @@ __all__ = [
     "Evidence",
     "HookCall",
     "Invitation",
+    "KillSwitch",
     "RefreshToken",
     "Run",
     "RunLog",

@@ -8,7 +8,14 @@ from typing import Any
 
 import orjson
 
-from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
+from app.core.errors import (
+    InvalidInput,
+    KillSwitched,
+    NotAuthenticated,
+    NotFound,
+    Problem,
+    WorkflowDisabled,
+)
 from app.core.permissions import Scope
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
@@ -68,6 +75,8 @@ class Target:
     context_rules: Mapping[str, Any] | None = None
     dedupe_by_input: bool = False
     key_ttl_seconds: int | None = None
+    stopped: KillSwitched | None = None
+    """Why nothing of it may start, whoever asks."""
 
 
 def admit(
@@ -80,6 +89,7 @@ def admit(
         NotAuthenticated: neither the owner nor the webhook's token.
         PermissionDenied: the owner, but their role or key may not start runs.
         WorkflowDisabled: the owner has switched it off.
+        KillSwitched: an operator has stopped it.
         InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if request.kind is TriggerKind.MANUAL:
@@ -89,6 +99,8 @@ def admit(
     _authorise(request, target, caller, key)
     if not target.enabled:
         raise WorkflowDisabled
+    if target.stopped is not None:
+        raise target.stopped
     if target.version_id is None or target.version is None:
         raise NotFound(f"The workflow has no version {request.version}.")
     return NewRun(

@@ -20,6 +20,7 @@ from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
 from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.guards.store import read_switches
 from app.engine.intake import Accepted, NewRun, accept
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
@@ -30,6 +31,7 @@ from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 from app.services.authentication import Callers, Proof
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
+from app.services.stops import refusal
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -40,7 +42,7 @@ LOAD_TARGETS = Statement(
     """
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
            w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
-           versions.version
+           versions.version, EXISTS (SELECT 1 FROM kill_switches WHERE lifted_at IS NULL) AS switched
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
@@ -59,6 +61,7 @@ LOAD_TARGETS = Statement(
         "dedupe_ttl_seconds": Integer(),
         "version_id": Id(),
         "version": Integer(),
+        "switched": Boolean(),
     },
 )
 
@@ -101,7 +104,8 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
+            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, KillSwitched, InvalidInput: the trigger is
+                refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -147,7 +151,7 @@ class TriggerDesk:
         rows = LOAD_TARGETS.run(
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
-        targets = self._targets(connection, rows)
+        targets = self._targets(connection, rows, now)
         callers = self._callers.load(connection, [request.caller for request in batch], now)
         return [
             self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
@@ -155,11 +159,12 @@ class TriggerDesk:
         ]
 
     def _targets(
-        self, connection: Connection, rows: Sequence[Row[Any]]
+        self, connection: Connection, rows: Sequence[Row[Any]], now: datetime
     ) -> dict[tuple[str, int | None], Target]:
         plans = self._plans.load(
             connection, [row.version_id for row in rows if row.version_id is not None]
         )
+        switches = read_switches(connection) if any(row.switched for row in rows) else ()
         targets = {}
         for row in rows:
             loaded = plans.get(row.version_id)
@@ -177,6 +182,7 @@ class TriggerDesk:
                 row.context_required,
                 row.dedupe_by_input,
                 row.dedupe_ttl_seconds or self._key_ttl_seconds,
+                refusal(switches, row.owner_id, row.id, now),
             )
         return targets
 

@@ -9,6 +9,7 @@ from app.api.v1.endpoints import (
     controls,
     events,
     evidence,
+    kill_switches,
     nodes,
     oidc,
     people,
@@ -40,6 +41,7 @@ ROUTERS = (
     admin.router,
     audit.router,
     people.router,
+    kill_switches.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""
