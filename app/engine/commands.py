@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
-from app.engine.children.starting import child_run
+from app.engine.children.starting import child_run, refuse_children
 from app.engine.events.emitting import emit
 from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
-from app.engine.intake import accept
+from app.engine.intake import Accepted, Refused, accept
 from app.engine.planning.record import StepState
 from app.engine.responses import keep_responses
 
@@ -50,8 +50,17 @@ def _start_runs(connection: Connection, issued: Sequence[Issued]) -> Followups:
         for item in issued
     ]
     now = max(datetime.fromisoformat(item.data["at"]) for item in issued)
-    accepted = accept(connection, runs, now)
-    return Followups(new_runs=tuple(run.run_id for run in accepted))
+    answers = accept(connection, runs, now)
+    refused = [
+        (item.checkpoint, item.state, answer)
+        for item, answer in zip(issued, answers, strict=True)
+        if isinstance(answer, Refused)
+    ]
+    if refused:
+        refuse_children(connection, refused, now)
+    return Followups(
+        new_runs=tuple(answer.run_id for answer in answers if isinstance(answer, Accepted))
+    )
 
 
 def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:

@@ -6,6 +6,7 @@ from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approv
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
+from app.models.policy import BudgetSpend, Policy, PolicyRevision
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
 from app.models.user import User
@@ -18,9 +19,12 @@ __all__ = [
     "ApprovalDecision",
     "ApprovalLink",
     "Approver",
+    "BudgetSpend",
     "Event",
     "Evidence",
     "HookCall",
+    "Policy",
+    "PolicyRevision",
     "Run",
     "RunLog",
     "Schedule",
