@@ -141,3 +141,27 @@ class WebhookAuth(StrEnum):
     """Whoever has the token that is part of `webhook_url`."""
     OPEN = "open"
     """Anybody who knows the address."""
+
+
+class SwitchScope(StrEnum):
+    """What a kill switch stops."""
+
+    ALL = "all"
+    TEAM = "team"
+    """What a team owns."""
+    USER = "user"
+    """What a user owns."""
+    WORKFLOW = "workflow"
+    NODE_TYPE = "node_type"
+    """Steps of one type, wherever they stand."""
+    CREDENTIAL = "credential"
+    """Steps that use one credential."""
+
+
+class SwitchMode(StrEnum):
+    """How a kill switch stops it."""
+
+    DRAIN = "drain"
+    """Nothing new starts; what has begun goes on to its end."""
+    HALT = "halt"
+    """Neither does the next step of what has begun."""

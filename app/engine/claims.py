@@ -24,6 +24,8 @@ from app.engine.artifacts.store import (
 )
 from app.engine.checkpoint import Checkpoint, RunFacts, ended, requeued
 from app.engine.followups import FollowUp
+from app.engine.guards.gate import Gate
+from app.engine.guards.holding import hold_queued
 from app.engine.journal import Verdict, write_checkpoints, write_fenced
 from app.engine.metrics.meters import WorkerMeters
 from app.engine.outputs import Outputs, oversized
@@ -72,6 +74,7 @@ class Claims:
         outputs: Outputs,
         follow_up: FollowUp,
         meters: WorkerMeters,
+        gate: Gate,
         fleeting: Collection[str] = (),
     ) -> None:
         self._engine = engine
@@ -80,6 +83,7 @@ class Claims:
         self._outputs = outputs
         self._follow_up = follow_up
         self._meters = meters
+        self._gate = gate
         self._fleeting = fleeting
         self._plans = PlanCache(catalogue)
 
@@ -88,7 +92,8 @@ class Claims:
     ) -> list[ActiveRun]:
         """Claim those of the runs that are queued and unclaimed; returns them with their first steps recorded."""
         with self._engine.begin() as connection:
-            rows = store.claim(connection, worker_id, sorted(set(run_ids)), self._clock.now())
+            wanted = hold_queued(connection, sorted(set(run_ids)), self._gate)
+            rows = store.claim(connection, worker_id, wanted, self._clock.now()) if wanted else ()
             if not rows:
                 return []
             versions = self._plans.load(connection, [row.version_id for row in rows])
@@ -194,6 +199,7 @@ class Claims:
             ),
             RunFacts(row.owner_id, row.workflow_id, row.depth, row.started_by),
             self._fleeting,
+            ask=self._gate.of_step,
         )
         asking = [state for state in lost if self._asks(state)]
         if asking:

@@ -6,6 +6,7 @@ from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approv
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
+from app.models.kill_switch import KillSwitch
 from app.models.policy import BudgetSpend, Policy, PolicyRevision
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "Evidence",
     "HookCall",
+    "KillSwitch",
     "Policy",
     "PolicyRevision",
     "Run",

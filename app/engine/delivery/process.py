@@ -4,9 +4,9 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -28,6 +28,7 @@ from app.engine.delivery.taking import Taker
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
+from app.engine.duties.held_runs import HeldRuns
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
 from app.engine.duties.idempotency import Idempotency
@@ -39,10 +40,14 @@ from app.engine.duties.schedules import Schedules
 from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
+from app.engine.duties.watch_switches import WatchSwitches
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.events.matcher import Matcher
 from app.engine.followups import Followups
+from app.engine.guards.attempt import asks_before_calls
+from app.engine.guards.gate import Gate
+from app.engine.guards.snapshot import Snapshot
 from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
@@ -61,7 +66,6 @@ SWITCH_SECONDS = 0.001
 REAPS_PER_LEASE = 3
 POOL_SIZE = 8
 log = get_logger(__name__)
-T = TypeVar("T")
 
 
 class WorkerProcess:
@@ -90,7 +94,10 @@ class WorkerProcess:
         self._journal = Journal(
             self._engine, lambda: self._lease.worker_id, self._follow_up, self._meters
         )
-        self._http = build_client(build_policy(settings.egress_allow))
+        self._switches = Snapshot(self._engine, self._clock)
+        self._gate = Gate(self._switches, self._clock)
+        egress = build_policy(settings.egress_allow)
+        self._http = build_client(egress, ask=asks_before_calls(self._gate))
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -108,9 +115,7 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing = DutyLoop(
-            self._make_renewal(settings.lease_seconds), self._meters.duty_done
-        )
+        self._renewing = self._make_renewing(settings.lease_seconds)
         self._finding = self._make_finding()
 
     def _make_workshop(self) -> Workshop:
@@ -124,6 +129,7 @@ class WorkerProcess:
                 outputs,
                 self._follow_up,
                 self._meters,
+                self._gate,
                 self._catalogue.fleeting(self._children.isolates),
             ),
             journal=self._journal,
@@ -135,6 +141,7 @@ class WorkerProcess:
             clock=self._clock,
             max_output_bytes=self._settings.max_output_bytes,
             targets=Targets(self._engine),
+            gate=self._gate,
         )
 
     async def run(self) -> None:
@@ -159,6 +166,7 @@ class WorkerProcess:
         """
         try:
             self._lease.begin()
+            self._switches.read()
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise ConfigurationError(
@@ -166,7 +174,7 @@ class WorkerProcess:
             ) from None
         self._watchdog.start()
         self._metrics.begin()
-        for duty in (self._renewing, *self._finding):
+        for duty in (*self._renewing, *self._finding):
             duty.start()
         self._hints.start()
 
@@ -183,7 +191,8 @@ class WorkerProcess:
         )
         await self._orchestrator.drain(self._settings.shutdown_seconds)
         await self._children.close()
-        await asyncio.to_thread(self._renewing.stop)
+        for duty in self._renewing:
+            await asyncio.to_thread(duty.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
         await self._metrics.end()
@@ -200,11 +209,14 @@ class WorkerProcess:
         except DBAPIError as error:
             log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
 
-    def _make_renewal(self, lease_seconds: float) -> RenewLease:
+    def _make_renewing(self, lease_seconds: float) -> list[DutyLoop]:
+        """Return the loops of the duties without which nothing may start."""
+
         def drop_all() -> None:
             self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
 
-        return RenewLease(self._lease, lease_seconds, drop_all)
+        duties = (RenewLease(self._lease, lease_seconds, drop_all), WatchSwitches(self._switches))
+        return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
 
     def _make_finding(self) -> list[DutyLoop]:
         """Return the loops of all duties that may find runs to be started or to go on."""
@@ -231,22 +243,20 @@ class WorkerProcess:
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
             HookCalls(self._engine, self._clock, self._call_urls),
+            HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
     def _make_regular(self, lease_seconds: float) -> tuple[Duty, ...]:
         """Return the duties that have a round at each interval."""
-
-        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
-            return lambda told: self._call_on_loop(tell, told)
-
+        on_loop = self._loop.call_soon_threadsafe
         return (
             Idempotency(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,
                 self._orchestrator.held,
-                on_loop(self._orchestrator.deliver),
-                on_loop(self._orchestrator.drop),
+                partial(on_loop, self._orchestrator.deliver),
+                partial(on_loop, self._orchestrator.drop),
             ),
             Reaper(
                 self._engine,
@@ -257,9 +267,6 @@ class WorkerProcess:
                 lease_seconds / REAPS_PER_LEASE,
             ),
         )
-
-    def _call_on_loop(self, tell: Callable[[T], None], told: T) -> None:
-        self._loop.call_soon_threadsafe(tell, told)
 
     def _follow_up(self, followups: Followups) -> None:
         """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""

@@ -1,1 +1,1 @@
-"""Guardrails: what policies allow, when runs are accepted, when they are claimed, and before each of their steps."""
+"""What may keep runs and steps from starting: kill switches, read often, asked before each step, and policies."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from app.core.statuses import AttemptStatus
+from app.engine.guards.held import Held
 from app.engine.language.plan import RetryPolicy
 from app.engine.planning.record import WORKER_LOST, StepState, Waiting
 
@@ -56,6 +57,13 @@ class Suspended:
     wait: Waiting
     on_due: Resolution
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A guard has kept the attempt from doing anything: it is made again once the guard lets it, and counts for nothing."""
+
+    held: Held
 
 
 Outcome = Succeeded | Failed | Suspended
@@ -117,7 +125,7 @@ def skip(path: str, node_type: str, seq: int, now: datetime) -> StepState:
 
 def settle(
     state: StepState,
-    outcome: Outcome,
+    outcome: Outcome | Withheld,
     policy: RetryPolicy,
     now: datetime,
     random: Callable[[], float],
@@ -127,6 +135,8 @@ def settle(
         return replace(state, status=AttemptStatus.WAITING, wait=outcome.wait)
     if isinstance(outcome, Succeeded):
         return _succeeded(state, outcome, now)
+    if isinstance(outcome, Withheld):
+        return withhold(state, outcome.held, now)
     failures = state.failures + 1
     delay = retry_delay(policy, failures, outcome.after_seconds, random) if outcome.again else None
     return replace(
@@ -221,6 +231,12 @@ def lose(
         retry_at=now + apart if again else None,
         finished_at=now,
     )
+
+
+def withhold(state: StepState, held: Held, now: datetime) -> StepState:
+    """Return the state of a step whose attempt a guard has not let begin: tried again when the run goes on, not counted."""
+    error = {"code": held.code, "message": held.reason}
+    return replace(state, status=AttemptStatus.LOST, error=error, retry_at=now, finished_at=now)
 
 
 def interrupt(state: StepState, now: datetime, on_lost: OnLost = "retry") -> StepState:
