@@ -23,6 +23,7 @@ from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
+from app.services.policies import policy_problems
 
 DEDUPE_NAMES = ("input", "headers")
 
@@ -161,7 +162,9 @@ class Workflows:
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
         hooks = hook_problems(self.session, self.caller.id, form)
-        return [*event_problems(form, saved), *hooks]
+        owner_id, workflow_id = (saved.owner_id, saved.id) if saved else (self.caller.id, None)
+        policies = policy_problems(self.session, owner_id, workflow_id, form)
+        return [*event_problems(form, saved), *hooks, *policies]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(

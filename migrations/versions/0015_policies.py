@@ -1,7 +1,7 @@
 """policies: guardrails on three levels, what is spent of budgets, and who waits in the queue.
 
 Revision ID: 0015
-Revises: 0007
+Revises: 0014
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from alembic import op
 from app.db.types import Id, Json, UtcDateTime
 
 revision = "0015"
-down_revision = "0007"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

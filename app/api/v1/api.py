@@ -8,6 +8,7 @@ from app.api.v1.endpoints import (
     events,
     evidence,
     nodes,
+    policies,
     runs,
     schedules,
     streams,
@@ -29,6 +30,7 @@ ROUTERS = (
     approvals.router,
     controls.router,
     nodes.router,
+    policies.router,
     admin.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its

@@ -40,6 +40,7 @@ from app.engine.duties.schedules import Schedules
 from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
+from app.engine.duties.watch_policies import WatchPolicies
 from app.engine.duties.watch_switches import WatchSwitches
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
@@ -96,8 +97,10 @@ class WorkerProcess:
         )
         self._switches = Snapshot(self._engine, self._clock)
         self._gate = Gate(self._switches, self._clock)
-        egress = build_policy(settings.egress_allow)
-        self._http = build_client(egress, ask=asks_before_calls(self._gate))
+        self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
+        self._http = build_client(
+            build_policy(settings.egress_allow), ask=asks_before_calls(self._gate)
+        )
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -142,6 +145,7 @@ class WorkerProcess:
             max_output_bytes=self._settings.max_output_bytes,
             targets=Targets(self._engine),
             gate=self._gate,
+            policies=self._policies.book,
         )
 
     async def run(self) -> None:
@@ -167,6 +171,7 @@ class WorkerProcess:
         try:
             self._lease.begin()
             self._switches.read()
+            self._policies.run_once()
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise ConfigurationError(
@@ -223,21 +228,16 @@ class WorkerProcess:
         done = self._meters.duty_done
         called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
         lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
-        regular = (lookout, *self._make_regular(self._settings.lease_seconds))
+        regular = (self._policies, lookout, *self._make_regular(self._settings.lease_seconds))
         return [*called, *(DutyLoop(duty, done) for duty in regular)]
 
     def _make_called(self) -> tuple[Duty, ...]:
         """Return the duties that are called when the database has work for them."""
+        ttl = self._settings.idempotency_key_ttl_seconds
         return (
             Timers(self._engine, self._clock, self._hand_on),
             ApprovalTimeouts(self._engine, self._clock, self._hand_on),
-            Schedules(
-                self._engine,
-                self._clock,
-                self._catalogue,
-                self._hand_on,
-                self._settings.idempotency_key_ttl_seconds,
-            ),
+            Schedules(self._engine, self._clock, self._catalogue, self._hand_on, ttl),
             Events(self._engine, self._clock, self._matcher, self._hand_on),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
@@ -274,6 +274,8 @@ class WorkerProcess:
             self._followers.submit(self._hand_on, followups.new_runs)
         if followups.ended_runs:
             self._followers.submit(self._endings.tell_of, followups.ended_runs)
+        if followups.freed:
+            self._followers.submit(self._policies.call_next, followups.freed)
         if followups.published or followups.awaited:
             self._followers.submit(self._match_events, followups)
 

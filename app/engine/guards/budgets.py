@@ -19,6 +19,8 @@ FORGET_SECONDS: Final = 60.0
 """After so long, what was told but is not known to be written never will be: its run was taken over by another worker."""
 BudgetKey = tuple[str, str, int | None]
 """Of which policy, the name, and the window."""
+SpendKey = tuple[str, str, int, str]
+"""Which attempt at which step, and the name."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class BudgetBook:
 
     def __init__(self) -> None:
         self._sums: Mapping[BudgetKey, float] = {}
-        self._told: dict[tuple[str, str, int, str], _Told] = {}
+        self._told: dict[SpendKey, _Told] = {}
         self._changing = threading.Lock()
 
     def refusal(self, policies: Sequence[Policy], name: str) -> str | None:
@@ -68,16 +70,27 @@ class BudgetBook:
         """Take note of what an attempt has spent, before it is written."""
         key = spender.run_id, spender.path, spender.attempt, name
         with self._changing:
+            before = self._told[key].amount if key in self._told else 0.0
             self._told[key] = _Told(
-                amount, name, spender.owner_id, spender.workflow_id, time.monotonic()
+                before + amount, name, spender.owner_id, spender.workflow_id, time.monotonic()
             )
 
-    def written(self, keys: Sequence[tuple[str, str, int, str]]) -> None:
-        """Take note that it is committed: the next sum holds it."""
+    def write(
+        self, connection: Connection, spent: Sequence[tuple[Spender, Mapping[str, Any]]]
+    ) -> None:
+        """Write down what attempts have spent, in the transaction of their results: each attempt once."""
+        rows: dict[SpendKey, dict[str, Any]] = {}
+        for spender, data in spent:
+            key = spender.run_id, spender.path, spender.attempt, data["name"]
+            if key in rows:
+                rows[key]["amount"] += data["amount"]
+            else:
+                rows[key] = _spend_row(spender, data)
+        # In one order everywhere: two transactions with the same rows must not wait for each other.
+        store.SPEND.run(connection, [rows[key] for key in sorted(rows)])
         with self._changing:
-            for key in keys:
-                if key in self._told:
-                    self._told[key].written_at = time.monotonic()
+            for key in rows.keys() & self._told.keys():
+                self._told[key].written_at = time.monotonic()
 
     def refresh(self, connection: Connection, policies: Sequence[Policy], now: datetime) -> None:
         """Ask the database for the sums, if there are budgets."""
@@ -99,7 +112,7 @@ class BudgetBook:
             return self._sums.get(_key(policy, budget), 0.0) + told
 
 
-def spend_row(spender: Spender, data: Mapping[str, Any]) -> dict[str, Any]:
+def _spend_row(spender: Spender, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of `budget_spend` for what an attempt says that it has spent."""
     return {
         "run_id": spender.run_id,

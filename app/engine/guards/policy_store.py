@@ -40,9 +40,12 @@ COUNT_QUEUED = Statement(
     rows={"id": "uuid"},
     returns={"owner_id": Id(), "workflow_id": Id(), "queued": BigInteger()},
 )
-# Of runs that are to be claimed: whose they are, and of which workflow.
+# Of runs that are to be claimed: those that are there to be, whose they are, and of which workflow.
 LOAD_SCOPES = Statement(
-    "SELECT r.id, r.owner_id, r.workflow_id FROM runs r WHERE r.id {among_ids}",
+    """
+    SELECT r.id, r.owner_id, r.workflow_id FROM runs r
+    WHERE r.id {among_ids} AND r.worker_id IS NULL AND r.status = 'queued'
+    """,
     rows={"id": "uuid"},
     returns={"id": Id(), "owner_id": Id(), "workflow_id": Id()},
 )

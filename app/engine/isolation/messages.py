@@ -51,6 +51,8 @@ class Request:
     ports: Sequence[str]
     timeout_seconds: float | None = None
     ports_in_use: Sequence[str] = ()
+    policies: Sequence[Mapping[str, Any]] = ()
+    """As JSON: what they say of hosts is minded in the child."""
 
 
 class Channel:
