@@ -228,8 +228,9 @@ class WorkerProcess:
         done = self._meters.duty_done
         called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
         lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
-        regular = (self._policies, lookout, *self._make_regular(self._settings.lease_seconds))
-        return [*called, *(DutyLoop(duty, done) for duty in regular)]
+        regular = (lookout, *self._make_regular(self._settings.lease_seconds))
+        book = DutyLoop(self._policies, done)
+        return [*called, book, *(DutyLoop(duty, done) for duty in regular)]
 
     def _make_called(self) -> tuple[Duty, ...]:
         """Return the duties that are called when the database has work for them."""

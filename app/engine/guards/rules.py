@@ -2,6 +2,7 @@
 
 import re
 import socket
+from ipaddress import ip_address
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -33,11 +34,19 @@ def plain_host(text: str) -> str:
 
 def _host_pattern(text: str) -> str:
     host = plain_host(text)
-    if _NAME.fullmatch(host) or ":" in host:
+    if _NAME.fullmatch(host) or _is_address(host):
         return host
     raise ValueError(
         "is no host: write a name such as api.example.com, or *.example.com for all names below it"
     )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 Host = Annotated[str, Field(max_length=260), AfterValidator(_host_pattern)]
