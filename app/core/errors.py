@@ -18,6 +18,7 @@
     │   └── PolicyLimitReached    a policy lets no more runs be started now
     ├── PolicyViolation           a policy does not allow what a step does
     ├── Unavailable               a server that we need does not answer
+    │   └── KillSwitched          an operator has stopped it
     ├── ConfigurationError        the operator's settings do not hold
     └── ExpressionError           an expression does not parse, or does not evaluate
 
@@ -157,6 +158,16 @@ class Unavailable(AutomateError):
 
     code = "unavailable"
     retry_after_seconds = 2
+
+
+class KillSwitched(Unavailable):
+    """An operator has stopped this with a kill switch: try again later."""
+
+    code = "kill_switch"
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: int = 60) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ConfigurationError(AutomateError):

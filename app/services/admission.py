@@ -8,7 +8,14 @@ from typing import Any
 
 import orjson
 
-from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
+from app.core.errors import (
+    InvalidInput,
+    KillSwitched,
+    NotAuthenticated,
+    NotFound,
+    Problem,
+    WorkflowDisabled,
+)
 from app.core.security.tokens import TokenClaims
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
@@ -66,6 +73,8 @@ class Target:
     context_rules: Mapping[str, Any] | None = None
     dedupe_by_input: bool = False
     key_ttl_seconds: int | None = None
+    stopped: KillSwitched | None = None
+    """Why nothing of it may start, whoever asks."""
 
 
 def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
@@ -75,6 +84,7 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         NotFound: no such workflow or version, or another owner's.
         NotAuthenticated: neither the owner nor the webhook's token.
         WorkflowDisabled: the owner has switched it off.
+        KillSwitched: an operator has stopped it.
         InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if target is None:
@@ -82,6 +92,8 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
     _authorise(request, target, caller, key)
     if not target.enabled:
         raise WorkflowDisabled
+    if target.stopped is not None:
+        raise target.stopped
     if target.version_id is None or target.version is None:
         raise NotFound(f"The workflow has no version {request.version}.")
     return NewRun(

@@ -36,6 +36,7 @@ from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
 from app.services.callers import Caller
 from app.services.runs import Runs
+from app.services.stops import not_stopped, require_not_stopped
 
 ONGOING: Final = frozenset(RunStatus) - FINAL_RUN_STATUSES
 
@@ -102,9 +103,11 @@ class Controls:
             NotFound: the run, or the step in it, is absent, or another owner's.
             RunNotRetryable: it has not failed, or its time is up.
             StepNotRetryable: the step has not failed.
+            KillSwitched: an operator has stopped its workflow.
         """
-        require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("retry", reason)
+        require_not_stopped(self.session, run.owner_id, run.workflow_id, control.at)
         plans = PlanCache(self.catalogue)
         retried = retry_runs(self.session.connection(), {run_id: path}, plans, control)
         if run_id in retried.refused:
@@ -121,9 +124,14 @@ class Controls:
         return _receipt(run_ids, self.cancelled, more=more)
 
     def retry_many(self, wanted: BulkRequest) -> BulkReceipt:
-        """Let the failed runs that fit go on from where they failed, as many as are taken at once."""
+        """Let the failed runs that fit go on from where they failed, as many as are taken at once.
+
+        Raises:
+            KillSwitched: an operator has stopped the workflows of all of them.
+        """
         run_ids, more = self._matching(wanted, {RunStatus.FAILED}, MAX_BULK_RETRIES)
         control = self._control("retry", wanted.reason)
+        run_ids = not_stopped(self.session, run_ids, control.at)
         retried = retry_runs(
             self.session.connection(), dict.fromkeys(run_ids), PlanCache(self.catalogue), control
         )
@@ -136,6 +144,7 @@ class Controls:
         Raises:
             NotFound: the run or its workflow is absent, or another owner's.
             WorkflowDisabled: its workflow is switched off.
+            KillSwitched: an operator has stopped it.
             InvalidInput: the key, the step, the run's input or its context does not fit.
             RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
         """
@@ -143,6 +152,8 @@ class Controls:
         workflow = require_workflow(self.session, self.caller, run.workflow_id)
         if not workflow.enabled:
             raise WorkflowDisabled
+        now = self._now()
+        require_not_stopped(self.session, run.owner_id, run.workflow_id, now)
         plans = PlanCache(self.catalogue)
         new = NewRun(
             owner_id=run.owner_id,
@@ -158,7 +169,7 @@ class Controls:
         if form.version == "latest":
             new = self._with_latest(new, workflow, plans)
         connection = self.session.connection()
-        accepted = replay_run(connection, run_id, new, form.from_step, plans, self._now())
+        accepted = replay_run(connection, run_id, new, form.from_step, plans, now)
         if not accepted.duplicate:
             self.due.append(accepted.run_id)
         return run, accepted

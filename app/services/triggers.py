@@ -7,6 +7,7 @@ in every API process, with no cache to go stale.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
@@ -20,6 +21,7 @@ from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
 from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.guards.store import read_switches
 from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
@@ -28,6 +30,7 @@ from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 from app.services.database_time import DatabaseTime
+from app.services.stops import refusal
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -38,7 +41,7 @@ LOAD_TARGETS = Statement(
     """
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
            w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
-           versions.version
+           versions.version, EXISTS (SELECT 1 FROM kill_switches WHERE lifted_at IS NULL) AS switched
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
@@ -57,6 +60,7 @@ LOAD_TARGETS = Statement(
         "dedupe_ttl_seconds": Integer(),
         "version_id": Id(),
         "version": Integer(),
+        "switched": Boolean(),
     },
 )
 # Whose access tokens still hold.
@@ -104,8 +108,8 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, WorkflowDisabled, InvalidInput, PolicyLimitReached: the trigger is refused, nothing
-                is stored.
+            NotFound, NotAuthenticated, WorkflowDisabled, KillSwitched, InvalidInput, PolicyLimitReached: the trigger is
+                refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -129,7 +133,7 @@ class TriggerDesk:
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            answers = self._admit(connection, batch)
+            answers = self._admit(connection, batch, now)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
@@ -145,13 +149,13 @@ class TriggerDesk:
         return results
 
     def _admit(
-        self, connection: Connection, batch: Sequence[TriggerRequest]
+        self, connection: Connection, batch: Sequence[TriggerRequest], now: datetime
     ) -> list[NewRun | _NeedsValidation | Exception]:
         asked = {(request.workflow_id, request.version) for request in batch}
         rows = LOAD_TARGETS.run(
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
-        targets = self._targets(connection, rows)
+        targets = self._targets(connection, rows, now)
         emails = emails_of(connection, [request.caller for request in batch])
         return [
             self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
@@ -159,11 +163,12 @@ class TriggerDesk:
         ]
 
     def _targets(
-        self, connection: Connection, rows: Sequence[Row[Any]]
+        self, connection: Connection, rows: Sequence[Row[Any]], now: datetime
     ) -> dict[tuple[str, int | None], Target]:
         plans = self._plans.load(
             connection, [row.version_id for row in rows if row.version_id is not None]
         )
+        switches = read_switches(connection) if any(row.switched for row in rows) else ()
         targets = {}
         for row in rows:
             loaded = plans.get(row.version_id)
@@ -181,6 +186,7 @@ class TriggerDesk:
                 row.context_required,
                 row.dedupe_by_input,
                 row.dedupe_ttl_seconds or self._key_ttl_seconds,
+                refusal(switches, row.owner_id, row.id, now),
             )
         return targets
 

@@ -7,6 +7,7 @@ from app.api.v1.endpoints import (
     controls,
     events,
     evidence,
+    kill_switches,
     nodes,
     policies,
     runs,
@@ -32,6 +33,7 @@ ROUTERS = (
     nodes.router,
     policies.router,
     admin.router,
+    kill_switches.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""

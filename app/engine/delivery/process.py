@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -98,9 +97,8 @@ class WorkerProcess:
         self._switches = Snapshot(self._engine, self._clock)
         self._gate = Gate(self._switches, self._clock)
         self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
-        self._http = build_client(
-            build_policy(settings.egress_allow), ask=asks_before_calls(self._gate)
-        )
+        self._ask = asks_before_calls(self._gate)
+        self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -118,8 +116,7 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing = self._make_renewing(settings.lease_seconds)
-        self._finding = self._make_finding()
+        self._renewing, self._finding = self._make_renewing(), self._make_finding()
 
     def _make_workshop(self) -> Workshop:
         outputs = Outputs(self._artifacts, self._settings.max_output_bytes)
@@ -214,13 +211,16 @@ class WorkerProcess:
         except DBAPIError as error:
             log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
 
-    def _make_renewing(self, lease_seconds: float) -> list[DutyLoop]:
+    def _make_renewing(self) -> list[DutyLoop]:
         """Return the loops of the duties without which nothing may start."""
 
         def drop_all() -> None:
             self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
 
-        duties = (RenewLease(self._lease, lease_seconds, drop_all), WatchSwitches(self._switches))
+        duties = (
+            RenewLease(self._lease, self._settings.lease_seconds, drop_all),
+            WatchSwitches(self._switches),
+        )
         return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
 
     def _make_finding(self) -> list[DutyLoop]:
@@ -243,7 +243,7 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls),
+            HookCalls(self._engine, self._clock, self._call_urls, self._ask),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
@@ -256,8 +256,8 @@ class WorkerProcess:
                 self._engine,
                 self._lease,
                 self._orchestrator.held,
-                partial(on_loop, self._orchestrator.deliver),
-                partial(on_loop, self._orchestrator.drop),
+                lambda told: on_loop(self._orchestrator.deliver, told),
+                lambda told: on_loop(self._orchestrator.drop, told),
             ),
             Reaper(
                 self._engine,

@@ -6,6 +6,8 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from app.core.clock import Clock
+from app.engine.egress.transport import never_held
+from app.engine.guards.held import Ask
 from app.engine.guards.hosts import host_of
 from app.engine.guards.policies import host_refusal
 from app.engine.guards.policy_book import book_of
@@ -16,6 +18,8 @@ from app.engine.hooks.report import report_of
 BATCH = 50
 TRY_SECONDS = 6 * TOTAL_SECONDS
 """A try that has told nothing for so long is made again: its worker has died."""
+POSTPONE = timedelta(seconds=10)
+"""How long calls are put off, again and again, while a kill switch lets none out."""
 
 
 class HookCalls:
@@ -29,14 +33,16 @@ class HookCalls:
         engine: Engine,
         clock: Clock,
         call_all: Callable[[Sequence[Call]], Sequence[str | None]],
+        ask: Ask = never_held,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._call_all = call_all
+        self._ask = ask
 
     def run_once(self) -> Mapping[str, int]:
         """Try what is due once; returns the numbers of calls that were answered, and that were not."""
-        calls = self._take()
+        calls = self._take() if self._ask() is None else self._postpone()
         if not calls:
             return {"answered": 0, "unanswered": 0}
         errors = self._call_all(calls)
@@ -46,6 +52,13 @@ class HookCalls:
             store.SETTLE_CALLS.run(connection, rows)
         unanswered = sum(error is not None for error in errors)
         return {"answered": len(calls) - unanswered, "unanswered": unanswered}
+
+    def _postpone(self) -> Sequence[Call]:
+        """Take none, and try none in vain: each call has a limited number of tries."""
+        now = self._clock.now()
+        with self._engine.begin() as connection:
+            store.POSTPONE_CALLS.run(connection, now=now, again=now + POSTPONE)
+        return ()
 
     def _take(self) -> Sequence[Call]:
         now = self._clock.now()

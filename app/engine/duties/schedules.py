@@ -11,6 +11,8 @@ from app.core.clock import Clock
 from app.core.logging import get_logger
 from app.core.statuses import TriggerKind
 from app.engine.evidence.run_context import merged_context, missing_fields
+from app.engine.guards.store import read_switches
+from app.engine.guards.switches import Switches, stopping_new
 from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.input_schema import input_problems
@@ -33,6 +35,7 @@ CONTEXT_MISSING = (
     "`context.defaults`."
 )
 SKIPPED = "Nothing was there to start a run at {}: what was missed is skipped, as `misfire` says."
+STOPPED = "Nothing was started at {}. {}"
 log = get_logger(__name__)
 
 
@@ -97,7 +100,11 @@ class Schedules:
             return 0, []
         due = store.LOAD_DUE.run(connection, [{"id": row.id} for row in locked], now=now)
         inputs = self._input_schemas(connection, due)
-        moves = [self._move(row, inputs.get(row.version_id), now) for row in due]
+        switches = read_switches(connection)
+        moves = [
+            self._move(row, inputs.get(row.version_id), now, _stopped(row, switches, now))
+            for row in due
+        ]
         firing = [(move.schedule_id, move.run) for move in moves if move.run is not None]
         accepted = accept(connection, [run for _, run in firing], now) if firing else []
         answers = {id_: answer for (id_, _), answer in zip(firing, accepted, strict=True)}
@@ -113,7 +120,9 @@ class Schedules:
         plans = {version_id: version.plan for version_id, version in loaded.items()}
         return {id_: plan.inputs for id_, plan in plans.items() if isinstance(plan, Plan)}
 
-    def _move(self, row: Row[Any], schema: Mapping[str, Any] | None, now: datetime) -> _Move:
+    def _move(
+        self, row: Row[Any], schema: Mapping[str, Any] | None, now: datetime, stopped: str | None
+    ) -> _Move:
         if row.deleted_at is not None:
             return _Move(row.id, None, DELETED)
         try:
@@ -124,7 +133,7 @@ class Schedules:
         if turn.fire_at is None:
             return _Move(row.id, turn.next_fire_at, SKIPPED.format(rfc3339(row.next_fire_at)))
         value = input_of(row.id, row.input, turn.fire_at)
-        refusal = _refusal(row, schema, value)
+        refusal = stopped or _refusal(row, schema, value)
         if refusal is not None:
             return _Move(row.id, turn.next_fire_at, refusal)
         run = self._run(row, value, turn.fire_at)
@@ -143,6 +152,12 @@ class Schedules:
             context=merged_context(row.context_required, None),
             started_by=row.owner_email,
         )
+
+
+def _stopped(row: Row[Any], switches: Switches, now: datetime) -> str | None:
+    """Return why a fire time starts nothing whatever the schedule says."""
+    switch = stopping_new(switches, row.owner_id, row.workflow_id, now)
+    return None if switch is None else STOPPED.format(rfc3339(row.next_fire_at), switch.held.reason)
 
 
 def _refusal(row: Row[Any], schema: Mapping[str, Any] | None, value: Any) -> str | None:

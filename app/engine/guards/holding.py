@@ -17,15 +17,16 @@ def hold_queued(connection: Connection, run_ids: Sequence[str], gate: Gate) -> S
     """
     if not gate.watchful:
         return run_ids
-    held = []
+    held, free = [], []
     for row in store.LOOK_AT_QUEUED.run(connection, [{"id": run_id} for run_id in run_ids]):
         verdict = gate.of_run(row.owner_id, row.workflow_id, begun=bool(row.begun))
-        if verdict is not None:
+        if verdict is None:
+            free.append(row.id)
+        else:
             held.append({"id": row.id, "waiting_for": [verdict.shown], "held_by": verdict.id})
     if held:
         store.HOLD.run(connection, held)
-    passed_by = {row["id"] for row in held}
-    return [run_id for run_id in run_ids if run_id not in passed_by]
+    return free
 
 
 def release_held(
