@@ -95,10 +95,10 @@ class Claims:
     ) -> list[ActiveRun]:
         """Claim those of the runs that are queued and unclaimed; returns them with their first steps recorded."""
         with self._engine.begin() as connection:
-            now, policies = self._clock.now(), self._policies.current(connection)
-            chosen = within_caps(connection, policies, sorted(set(run_ids)), now)
+            policies, asked = self._policies.current(connection), sorted(set(run_ids))
+            chosen = within_caps(connection, policies, asked, self._clock.now())
             wanted = hold_queued(connection, sorted(chosen), self._gate)
-            rows = store.claim(connection, worker_id, wanted, now) if wanted else ()
+            rows = store.claim(connection, worker_id, wanted, self._clock.now()) if wanted else ()
             if not rows:
                 return []
             versions = self._plans.load(connection, [row.version_id for row in rows])

@@ -229,8 +229,7 @@ class WorkerProcess:
         called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
         lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
         regular = (lookout, *self._make_regular(self._settings.lease_seconds))
-        book = DutyLoop(self._policies, done)
-        return [*called, book, *(DutyLoop(duty, done) for duty in regular)]
+        return [*called, DutyLoop(self._policies, done), *(DutyLoop(it, done) for it in regular)]
 
     def _make_called(self) -> tuple[Duty, ...]:
         """Return the duties that are called when the database has work for them."""
