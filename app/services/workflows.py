@@ -158,6 +158,11 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id)
         return self._version(workflow, number)
 
+    def violations(self, definition: dict[str, Any]) -> Sequence[Problem]:
+        """Return what policies do not allow of a definition of mine."""
+        form = WorkflowChanges(definition=definition)
+        return [*policy_problems(self.session, self.caller.id, None, form)]
+
     def _other_problems(
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:

@@ -4,7 +4,47 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
+
+from app.core.errors import PolicyViolation
+from app.engine.guards.host_names import among, plain_host
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimit:
+    """What one policy says of hosts. Those that it `asks` about may be called once people have `granted` it."""
+
+    whose: str
+    who: str
+    allowed: Sequence[str] | None
+    denied: Sequence[str]
+    asks: Sequence[str] = ()
+    granted: Sequence[str] = ()
+
+    def refusal(self, host: str) -> str | None:
+        """Return why a host (in its plain spelling) may not be called; None when it may."""
+        if among(host, self.denied):
+            return sentence(self.whose, f"denies the host {host}", self.who)
+        if self.allowed is not None and not among(host, self.allowed):
+            return sentence(self.whose, f"does not allow the host {host}", self.who)
+        if among(host, self.asks) and host not in self.granted:
+            what = f"wants an approval for the host {host}, and nobody was asked because the step's config does not name it"
+            return sentence(self.whose, what, self.who)
+        return None
+
+
+def sentence(whose: str, what: str, who: str) -> str:
+    """Return a sentence that says whose policy refuses what, and who can change that."""
+    return f"{whose} {what}: {who}"
+
+
+def refusal_of(limits: Sequence[HostLimit], host: str) -> str | None:
+    """Return why a host may not be called; None when it may."""
+    host = plain_host(host)
+    refusals = (limit.refusal(host) for limit in limits)
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
 
 HostRule = Callable[[str], None]
 """Does nothing when a host may be called; raises PolicyViolation when it may not."""
@@ -23,6 +63,17 @@ def calling_by(rule: HostRule | None) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def rule_of(limits: Sequence[HostLimit]) -> HostRule | None:
+    """Return the rule by which hosts may be called; None: all of them."""
+
+    def require(host: str) -> None:
+        refusal = refusal_of(limits, host)
+        if refusal is not None:
+            raise PolicyViolation(refusal)
+
+    return require if limits else None
 
 
 def require_host(host: str) -> None:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from app.engine.guards.rules import (
-    Hosts,
-    NeedsApproval,
-    NodeTypes,
-    PolicyRules,
-    plain_host,
-)
+from app.engine.guards.host_names import among, covers, plain_host
+from app.engine.guards.hosts import HostLimit, refusal_of, sentence
+from app.engine.guards.rules import Hosts, NeedsApproval, NodeTypes, PolicyRules
 
+AND: Final = " and "
+HOST: Final = "the host "
 VIOLATION: Final = "policy_violation"
 PLATFORM_TARGET: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -50,12 +48,24 @@ class Policy:
     def whose(self) -> str:
         """Return how sentences call it."""
         if self.level is Level.PLATFORM:
-            return "the platform's policy"
-        return f"the policy of the {self.level} {self.target}"
+            return "The platform's policy"
+        return f"The policy of the {self.level} {self.target}"
 
     def refusal(self, what: str) -> str:
         """Return a sentence that says what it refuses, and who can change that."""
-        return f"{self.whose[0].upper()}{self.whose[1:]} {what}: {_WHO_CHANGES[self.level]}"
+        return sentence(self.whose, what, _WHO_CHANGES[self.level])
+
+    def host_limit(self, *, asks: bool = False, granted: Sequence[str] = ()) -> HostLimit:
+        """Return what it says of hosts; when it `asks`, also of those that are called only once that is granted."""
+        hosts, needs = self.rules.hosts, self.rules.needs_approval
+        return HostLimit(
+            self.whose,
+            _WHO_CHANGES[self.level],
+            hosts.allowed,
+            hosts.denied,
+            needs.hosts if asks and needs is not None else (),
+            granted,
+        )
 
 
 _WHO_CHANGES: Final = {
@@ -78,14 +88,7 @@ def node_type_refusal(policies: Sequence[Policy], node_type: str) -> str | None:
 
 def host_refusal(policies: Sequence[Policy], host: str) -> str | None:
     """Return why a host may not be called; None when it may."""
-    host = plain_host(host)
-    for policy in policies:
-        rule = policy.rules.hosts
-        if _among(host, rule.denied):
-            return policy.refusal(f"denies the host {host}")
-        if rule.allowed is not None and not _among(host, rule.allowed):
-            return policy.refusal(f"does not allow the host {host}")
-    return None
+    return refusal_of([policy.host_limit() for policy in policies], host)
 
 
 def approvals_for(
@@ -97,9 +100,9 @@ def approvals_for(
         if rule is None:
             continue
         found = [f"the node type {name!r}" for name in node_types if name in rule.node_types]
-        found += [f"the host {host}" for host in hosts if _among(plain_host(host), rule.hosts)]
+        found += [f"{HOST}{host}" for host in map(plain_host, hosts) if among(host, rule.hosts)]
         if found:
-            yield policy, " and ".join(found)
+            yield policy, AND.join(found)
 
 
 def output_refusal(policies: Sequence[Policy], size: int) -> str | None:
@@ -159,20 +162,11 @@ def _merge_approvals(rules: Sequence[PolicyRules]) -> NeedsApproval | None:
     )
 
 
-def _among(host: str, patterns: Sequence[str]) -> bool:
-    return any(_covers(pattern, host) for pattern in patterns)
-
-
-def _covers(pattern: str, host: str) -> bool:
-    """Tell whether a pattern stands for a host, or for all that another pattern stands for."""
-    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
-
-
 def _narrower(one: str, other: str) -> str | None:
     """Return what two patterns have in common; None: nothing."""
-    if _covers(one, other):
+    if covers(one, other):
         return other
-    return one if _covers(other, one) else None
+    return one if covers(other, one) else None
 
 
 def _same_name(one: str, other: str) -> str | None:

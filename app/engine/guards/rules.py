@@ -1,35 +1,18 @@
 """What a policy can say, as it is sent and stored. Values only."""
 
 import re
-import socket
 from ipaddress import ip_address
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.engine.guards.host_names import plain_host
 from app.engine.nodes.approval import Approvers
 
 MAX_ENTRIES: Final = 500
 YEAR_SECONDS: Final = 366 * 86_400
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(\*\.)?({_LABEL}\.)*{_LABEL}", re.ASCII)
-_ODD_ADDRESS = re.compile(r"[0-9a-fx.]+", re.ASCII)
-
-
-def plain_host(text: str) -> str:
-    """Return a host in the one spelling in which policies compare them: lower case, ASCII, addresses in full."""
-    host = text.strip().lower().removesuffix(".").removeprefix("[").removesuffix("]")
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError:
-            return host
-    if _ODD_ADDRESS.fullmatch(host) and any(character.isdigit() for character in host):
-        try:
-            return socket.inet_ntoa(socket.inet_aton(host))
-        except OSError:
-            return host
-    return host
 
 
 def _host_pattern(text: str) -> str:

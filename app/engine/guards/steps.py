@@ -4,22 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.core.errors import PolicyViolation
 from app.core.ids import new_id
 from app.core.statuses import WaitKind
 from app.engine.attempt.answers import Refused
 from app.engine.guards.budgets import USED_UP, BudgetBook, Spender
-from app.engine.guards.hosts import HostRule, hosts_in
+from app.engine.guards.hosts import HostLimit, hosts_in
 from app.engine.guards.policies import (
+    AND,
+    HOST,
     VIOLATION,
-    Level,
     Policy,
     approvals_for,
     host_refusal,
     node_type_refusal,
     output_refusal,
 )
-from app.engine.guards.rules import PolicyRules
 from app.engine.planning.record import POLICY, Waiting
 from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended, resolution_of
 
@@ -68,22 +67,13 @@ class StepRules:
                 return self._ask(policy, what)
         return None
 
-    def require_host(self, host: str) -> None:
-        """Do nothing when the attempt may call a host.
-
-        Raises:
-            PolicyViolation: it may not, or nobody has approved it.
-        """
-        refusal = host_refusal(self.policies, host)
-        if refusal is not None:
-            raise PolicyViolation(refusal)
-        for policy, what in approvals_for(self.policies, (), (host,)):
-            if not any(_names(one, policy, what) for one in self.granted):
-                raise PolicyViolation(
-                    policy.refusal(
-                        f"wants an approval for {what}, which was not asked for, because the step's config does not name it"
-                    )
-                )
+    @property
+    def host_limits(self) -> list[HostLimit]:
+        """Return what the policies say of the hosts that the attempt calls."""
+        return [
+            policy.host_limit(asks=True, granted=_granted_hosts(policy, self.granted))
+            for policy in self.policies
+        ]
 
     def used_up(self, name: str) -> str | None:
         """Return why nothing more may be spent of a budget; None while something is left."""
@@ -115,44 +105,13 @@ def grant(policy: Policy, what: str) -> str:
     return f"{policy.key} {what}"
 
 
-def _names(granted: str, policy: Policy, what: str) -> bool:
-    key, _, things = granted.partition(" ")
-    return key == policy.key and what in things.split(" and ")
+def _granted_hosts(policy: Policy, granted: Sequence[str]) -> list[str]:
+    """Return the hosts that people have let a step call, when this policy asked them."""
+    begins = f"{policy.key} "
+    things = [one.removeprefix(begins).split(AND) for one in granted if one.startswith(begins)]
+    return [one.removeprefix(HOST) for some in things for one in some if one.startswith(HOST)]
 
 
 def _refuse(refusal: str | None) -> None:
     if refusal is not None:
         raise Refused(Failed(VIOLATION, refusal, again=False))
-
-
-def packed_policies(rules: StepRules) -> list[dict[str, Any]]:
-    """Return the policies as JSON for a child process, with what was granted to each."""
-    return [
-        {
-            "level": policy.level,
-            "target": policy.target,
-            "revision": policy.revision,
-            "rules": policy.rules.model_dump(),
-            "granted": [one for one in rules.granted if one.startswith(f"{policy.key} ")],
-        }
-        for policy in rules.policies
-    ]
-
-
-def unpacked_rule(packed: Sequence[Mapping[str, Any]]) -> HostRule | None:
-    """Return the rule by which a child process may call hosts; None: all."""
-    if not packed:
-        return None
-    policies = tuple(
-        Policy(
-            Level(one["level"]),
-            one["target"],
-            one["revision"],
-            PolicyRules.model_validate(one["rules"]),
-        )
-        for one in packed
-    )
-    granted = [text for one in packed for text in one["granted"]]
-    return StepRules(
-        policies, (), (), granted, Spender("", "", 0, "", ""), BudgetBook()
-    ).require_host

@@ -89,7 +89,10 @@ async def test_a_denied_node_type_and_host_are_refused_when_a_workflow_is_saved(
 
     answer = await ada.post("/workflows", {"name": "x", "definition": definition})
 
+    checked = await ada.post("/workflows/validate", {"definition": definition})
+
     assert answer.status_code == 422
+    assert checked.json()["problems"] == answer.json()["errors"]
     problems = {problem["pointer"]: problem for problem in answer.json()["errors"]}
     assert set(problems) == {"/definition/steps/0/config/url", "/definition/steps/1/steps/0/type"}
     assert {problem["code"] for problem in problems.values()} == {"policy_violation"}

@@ -10,15 +10,18 @@ from sqlmodel import Session, select
 
 from app.core.clock import SystemClock
 from app.core.config import Settings
-from app.core.statuses import ApprovalStatus, AttemptStatus, RunStatus
+from app.core.ids import new_id
+from app.core.statuses import ApprovalStatus, AttemptStatus, Misfire, RunStatus
 from app.engine.approvals import deciding
 from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Person
 from app.engine.delivery.process import WorkerProcess
+from app.engine.duties.schedules import Schedules
 from app.engine.guards.policies import PLATFORM_TARGET
 from app.engine.guards.policy_book import book_of
 from app.engine.guards.rules import PolicyRules
-from app.models import Approval, BudgetSpend, Policy
+from app.engine.registry import load_catalogue
+from app.models import Approval, BudgetSpend, Policy, Schedule
 from tests.integration.engine.gates import GATES, Gate
 from tests.integration.engine.world import World
 
@@ -338,8 +341,7 @@ async def test_no_more_runs_than_allowed_are_held_at_once_and_the_oldest_go_firs
     assert sorted(held) == run_ids[:2]
     assert len(workers) == 2
     assert {run.status for run in runs} == {RunStatus.SUCCEEDED}
-    started = [run.started_at for run in runs]
-    assert started == sorted(started)
+    assert sorted(runs, key=lambda run: str(run.started_at)) == runs
     assert gate.most_inside == 2
 
 
@@ -360,6 +362,37 @@ async def test_a_workflows_cap_leaves_other_workflows_alone(
     gate.opened.set()
     assert (await world.ended(first)).status is RunStatus.SUCCEEDED
     assert (await world.ended(second)).status is RunStatus.SUCCEEDED
+
+
+async def test_a_schedule_that_is_refused_says_why_and_moves_on(world: World) -> None:
+    workflow = world.workflow(LOG)
+    guard(world, {"max_runs": [{"count": 1, "window_seconds": 600}]}, "workflow", workflow)
+    await world.trigger(workflow)
+    now = SystemClock().now()
+    with Session(world.engine) as session:
+        schedule = Schedule(
+            id=new_id(),
+            owner_id=world.owner_id,
+            workflow_id=workflow,
+            cron="* * * * *",
+            timezone="UTC",
+            misfire=Misfire.ONCE,
+            next_fire_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+        session.add(schedule)
+        session.commit()
+        duty = Schedules(world.engine, SystemClock(), load_catalogue(None), [].extend, 3600)
+
+        done = duty.run_once()
+
+        session.refresh(schedule)
+        assert done == {"turns": 1, "runs": 0}
+        assert f"The policy of the workflow {workflow} lets 1 runs" in str(schedule.last_error)
+        assert schedule.next_fire_at is not None
+        assert schedule.next_fire_at > now
+        assert schedule.last_fire_at is None
 
 
 async def test_a_child_that_is_refused_fails_the_step_that_waits_for_it(

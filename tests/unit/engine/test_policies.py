@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from app.engine.guards.host_names import plain_host
 from app.engine.guards.hosts import host_of, hosts_in
 from app.engine.guards.policies import (
     PLATFORM_TARGET,
@@ -17,7 +18,7 @@ from app.engine.guards.policies import (
     node_type_refusal,
     output_refusal,
 )
-from app.engine.guards.rules import PolicyRules, plain_host
+from app.engine.guards.rules import PolicyRules
 
 TEAM, WORKFLOW = (
     "019aa4c2-6f10-7c3e-9d52-3b1f7a8e4c11",
