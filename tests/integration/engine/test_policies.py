@@ -368,7 +368,7 @@ async def test_a_schedule_that_is_refused_says_why_and_moves_on(world: World) ->
     workflow = world.workflow(LOG)
     guard(world, {"max_runs": [{"count": 1, "window_seconds": 600}]}, "workflow", workflow)
     await world.trigger(workflow)
-    now = SystemClock().now()
+    now, handed_on = SystemClock().now(), list[str]()
     with Session(world.engine) as session:
         schedule = Schedule(
             id=new_id(),
@@ -383,7 +383,7 @@ async def test_a_schedule_that_is_refused_says_why_and_moves_on(world: World) ->
         )
         session.add(schedule)
         session.commit()
-        duty = Schedules(world.engine, SystemClock(), load_catalogue(None), [].extend, 3600)
+        duty = Schedules(world.engine, SystemClock(), load_catalogue(None), handed_on.extend, 3600)
 
         done = duty.run_once()
 
