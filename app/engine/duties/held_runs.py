@@ -1,13 +1,17 @@
 """Duty: lift kill switches whose time is up, and let the runs go on that lifted ones have held."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from app.core.clock import Clock
 from app.engine.guards import store
 from app.engine.guards.holding import release_held
+from app.engine.guards.snapshot import STALE_SECONDS
 
+GRACE = timedelta(seconds=STALE_SECONDS)
+"""Until every worker knows that a switch is lifted: one that does not would hold the run once more."""
 BATCH = 1_000
 MAX_BATCHES = 20
 """In one round, so that other workers get their share."""
@@ -29,9 +33,10 @@ class HeldRuns:
     def run_once(self) -> Mapping[str, int]:
         """Look once; returns how many runs go on."""
         with self._engine.begin() as connection:
-            store.EXPIRE.run(connection, now=self._clock.now())
-            lifted = [row.id for row in store.LIFTED_HOLDERS.run(connection)]
-        return {"released": sum(self._release(switch_id) for switch_id in lifted)}
+            now = self._clock.now()
+            store.EXPIRE.run(connection, now=now)
+            lifted = store.LIFTED_HOLDERS.run(connection, before=now - GRACE)
+        return {"released": sum(self._release(row.id) for row in lifted)}
 
     def _release(self, holder_id: str) -> int:
         released = 0

@@ -51,7 +51,11 @@ _HOLDERS = f"""
     )
 """  # noqa: S608 - a constant of ours
 _LIFTED = "FROM holders JOIN kill_switches k ON k.id = holders.id WHERE k.lifted_at IS NOT NULL"
-LIFTED_HOLDERS = Statement(f"{_HOLDERS} SELECT k.id {_LIFTED}", returns={"id": Id()})
+LIFTED_HOLDERS = Statement(
+    f"{_HOLDERS} SELECT k.id {_LIFTED} AND k.lifted_at <= :before",
+    takes={"before": UtcDateTime()},
+    returns={"id": Id()},
+)
 FIRST_LIFTED = f"{_HOLDERS} SELECT min(k.lifted_at) {_LIFTED}"
 # Let runs go on that somebody has held; each worker passes over what another has just taken.
 RELEASE = Statement(
