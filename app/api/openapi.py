@@ -42,6 +42,10 @@ TAGS: Final = [
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {
+        "name": "Guardrails",
+        "description": "What workflows may do, how much, and with whose approval. The stricter policy wins.",
+    },
+    {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
     },
