@@ -1,4 +1,4 @@
-"""What a process knows of the policies: a snapshot, never older than half a second when it counts."""
+"""What a process knows of the policies: a snapshot, never older than a second when it counts."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from app.engine.guards.budgets import BudgetBook
 from app.engine.guards.policies import Level, Policy
 from app.engine.guards.rules import PolicyRules
 
-REFRESH_SECONDS = 0.5
+REFRESH_SECONDS = 0.8
 MAX_LAYERS = 50_000
 """Of combinations of owner and workflow that are kept worked out."""
 Queued = tuple[float, Mapping[str, int]]
