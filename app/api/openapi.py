@@ -50,6 +50,10 @@ TAGS: Final = [
         "description": "What was done, by whom: chained, so that nothing changes unseen.",
     },
     {
+        "name": "Guardrails",
+        "description": "What workflows may do, how much, and with whose approval. The stricter policy wins.",
+    },
+    {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
     },

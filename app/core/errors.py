@@ -5,6 +5,7 @@
     │   ├── InvalidDefinition     a workflow definition does not hold
     │   └── MalformedBody         the bytes are no JSON that we accept
     │       ├── BodyTooLarge
+    │       │   └── PolicyInputTooLarge
     │       ├── BodyTooSlow
     │       └── UnsupportedMedia
     ├── NotAuthenticated          nobody we know
@@ -14,6 +15,8 @@
     │   └── WorkflowDisabled
     ├── PreconditionFailed        If-Match names another version
     ├── TooManyRequests
+    │   └── PolicyLimitReached    a policy lets no more runs be started now
+    ├── PolicyViolation           a policy does not allow what a step does
     ├── Unavailable               a server that we need does not answer
     │   └── KillSwitched          an operator has stopped it
     ├── ConfigurationError        the operator's settings do not hold
@@ -74,6 +77,12 @@ class BodyTooLarge(MalformedBody):
     code = "body_too_large"
 
 
+class PolicyInputTooLarge(BodyTooLarge):
+    """The input is larger than a policy allows."""
+
+    code = "policy_violation"
+
+
 class BodyTooSlow(MalformedBody):
     """The request body did not arrive in time: send it again."""
 
@@ -130,6 +139,18 @@ class TooManyRequests(AutomateError):
     def __init__(self, detail: str | None = None, retry_after_seconds: int = 60) -> None:
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
+
+
+class PolicyLimitReached(TooManyRequests):
+    """A policy lets no more runs be started now."""
+
+    code = "policy_violation"
+
+
+class PolicyViolation(AutomateError):
+    """A policy does not allow this."""
+
+    code = "policy_violation"
 
 
 class Unavailable(AutomateError):

@@ -62,7 +62,7 @@ class AttemptStatus(StrEnum):
     LOST = "lost"
     """Its worker died. Consumes no attempt of the user's retry policy; three of them fail the step."""
     SKIPPED = "skipped"
-    """No edge into the step was taken."""
+    """No edge into the step was taken. With a `retry_at`: people were asked instead whether a policy lets it be carried out."""
     CANCELLED = "cancelled"
     """It was interrupted because the run ended."""
 

@@ -27,7 +27,7 @@ from app.engine.guards.held import Held
 from app.engine.language.plan import Step
 from app.engine.planning.board import Board
 from app.engine.planning.decision import RETRY, Decision, End, Wait
-from app.engine.planning.record import GOING_ON, StepState
+from app.engine.planning.record import GOING_ON, POLICY, StepState
 from app.engine.planning.transitions import (
     Failed,
     OnLost,
@@ -35,6 +35,7 @@ from app.engine.planning.transitions import (
     Resolution,
     Succeeded,
     Withheld,
+    after_asking,
     cancel,
     fail,
     interrupt,
@@ -94,6 +95,8 @@ class ActiveRun:
     ask: AskForStep = may_start
     held: Held | None = None
     """What holds it."""
+    stands_for: str = ""
+    """The run that was asked for instead, whose slot it takes: under a cap on concurrent runs the oldest goes first."""
     leaving: bool = False
     """Set when its last checkpoint is on its way: the database may know already that it is nobody's."""
     dropped: bool = False
@@ -122,8 +125,13 @@ class ActiveRun:
                 continue
             if state.attempt == wait.attempt:
                 policy = self.board.step(wait.path).retry
-                outcome = self.within_limit(outcome_of(wait.resolution))
-                states.append(settle(state, outcome, policy, now, random))
+                answer = outcome_of(wait.resolution)
+                asked = state.wait.shown.get(POLICY) if state.wait else None
+                if asked is not None:
+                    states.append(after_asking(state, asked, answer, now))
+                else:
+                    outcome = self.within_limit(answer)
+                    states.append(settle(state, outcome, policy, now, random))
         return states
 
     def advance(

@@ -12,8 +12,11 @@ from app.engine.attempt.context import AttemptContext, Command, LogLine
 from app.engine.checkpoint import Brought, Checkpoint
 from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
 from app.engine.guards.attempt import AttemptGuard, guarding
+from app.engine.guards.budgets import Spender
+from app.engine.guards.steps import StepRules
 from app.engine.outputs import MAX_INLINE_BYTES
 from app.engine.planning.record import StepState
+from app.engine.planning.retrying import loops_around
 from app.engine.planning.transitions import (
     Failed,
     OnLost,
@@ -23,6 +26,7 @@ from app.engine.planning.transitions import (
     Withheld,
     settle,
 )
+from app.engine.registry import NodeType
 from app.engine.workshop import Workshop
 
 
@@ -62,6 +66,7 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
     context = attempt.context
     with guarding(shop.gate, run.facts, state.type) as guard:
         outcome = await run_attempt(attempt)
+    _tell_spent(shop, attempt)
     withheld = _held(guard, outcome, shop.catalogue.on_lost(state.type))
     if withheld is not None:
         return Ended(withheld, context.lines, input=context.input)
@@ -80,6 +85,7 @@ def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended
         outcome = run_attempt_at_once(attempt)
     if outcome is None:
         return None
+    _tell_spent(shop, attempt)
     withheld = _held(guard, outcome, "retry")
     if withheld is not None:
         return Ended(withheld, context.lines, input=context.input)
@@ -124,6 +130,7 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
     node = shop.catalogue.get(step.type)
     if node is None:
         return None
+    rules = _rules(shop, run, state, node)
     context = AttemptContext(
         run_id=run.id,
         step_path=state.path,
@@ -134,6 +141,7 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
         timeout_seconds=step.given_timeout_seconds,
         find_target=partial(shop.targets.find, run.id, run.facts),
         ports_in_use=run.board.ports_in_use(state.path),
+        used_up=None if rules is None else rules.used_up,
     )
     return Attempt(
         step=step,
@@ -143,4 +151,32 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
         children=shop.children,
         deadline=run.board.deadline,
         max_output_bytes=shop.max_output_bytes,
+        rules=rules,
     )
+
+
+def _rules(shop: Workshop, run: ActiveRun, state: StepState, node: NodeType) -> StepRules | None:
+    """Return what policies say of an attempt; None when they say nothing."""
+    facts = run.facts
+    policies = shop.policies.latest.of(facts.owner_id, facts.workflow_id).at_steps
+    if not policies:
+        return None
+    around = [run.board.step(loop).type for loop in loops_around(state.path)]
+    spender = Spender(run.id, state.path, state.attempt, facts.owner_id, facts.workflow_id)
+    return StepRules(
+        policies,
+        (*around, state.type),
+        node.node.spends,
+        state.granted,
+        spender,
+        shop.policies.budgets,
+    )
+
+
+def _tell_spent(shop: Workshop, attempt: Attempt) -> None:
+    """Let the next steps of this process know what was spent, before it is written."""
+    if attempt.rules is not None:
+        for command in attempt.context.commands:
+            if command.kind == "spend":
+                spent = command.data
+                shop.policies.budgets.tell(attempt.rules.spender, spent["name"], spent["amount"])

@@ -58,10 +58,12 @@ class Orchestrator:
         try:
             claimed = self._claim([*lanes]) if lanes else []
         finally:
-            taken = Counter(lanes[run.id] for run in claimed)
+            taken = Counter(lanes[run.stands_for] for run in claimed)
             for lane, count in granted.items():
                 slots.release(lane, count - taken[lane])
-        self._loop.call_soon_threadsafe(self._adopt, [(run, lanes[run.id]) for run in claimed])
+        self._loop.call_soon_threadsafe(
+            self._adopt, [(run, lanes[run.stands_for]) for run in claimed]
+        )
         rest = {lane: run_ids[granted[lane] :] for lane, run_ids in runs.items()}
         return {lane: run_ids for lane, run_ids in rest.items() if run_ids}
 

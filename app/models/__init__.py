@@ -15,6 +15,7 @@ from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
 from app.models.kill_switch import KillSwitch
+from app.models.policy import BudgetSpend, Policy, PolicyRevision
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
 from app.models.user import User
@@ -29,11 +30,14 @@ __all__ = [
     "ApprovalLink",
     "Approver",
     "AuditEntry",
+    "BudgetSpend",
     "Event",
     "Evidence",
     "HookCall",
     "Invitation",
     "KillSwitch",
+    "Policy",
+    "PolicyRevision",
     "RefreshToken",
     "Run",
     "RunLog",

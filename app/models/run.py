@@ -23,6 +23,7 @@ _PARKED = text("status IN ('waiting', 'paused')")
 _HOOKED = text("hooks IS NOT NULL AND finished_at IS NOT NULL")
 _HELD = text("held_by IS NOT NULL")
 _HAS_PARENT = text("parent_run_id IS NOT NULL")
+_QUEUED = text("status = 'queued'")
 
 
 class Run(SQLModel, table=True):
@@ -67,6 +68,13 @@ class Run(SQLModel, table=True):
         ),
         Index("runs_signalled", "worker_id", postgresql_where=_SIGNALLED, sqlite_where=_SIGNALLED),
         Index("runs_parked", "status", postgresql_where=_PARKED, sqlite_where=_PARKED),
+        Index(
+            "runs_queued",
+            "owner_id",
+            "id",
+            postgresql_where=_QUEUED,
+            sqlite_where=_QUEUED,
+        ),
         Index("runs_held", "held_by", postgresql_where=_HELD, sqlite_where=_HELD),
         Index("runs_hooked", "finished_at", postgresql_where=_HOOKED, sqlite_where=_HOOKED),
         Index(

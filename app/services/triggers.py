@@ -21,7 +21,7 @@ from app.db.statement import Statement
 from app.db.types import Id, Json, Status
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.guards.store import read_switches
-from app.engine.intake import Accepted, NewRun, accept
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
 from app.engine.metrics.meters import ApiMeters
@@ -104,7 +104,8 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, KillSwitched, InvalidInput: the trigger is
+            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, KillSwitched, InvalidInput,
+                PolicyLimitReached: the trigger is
                 refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
@@ -133,7 +134,8 @@ class TriggerDesk:
             answers = self._admit(connection, batch, now)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
-        results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        results = [one.error if isinstance(one, Refused) else one for one in found]
         for result in results:
             if isinstance(result, Accepted) and not result.duplicate:
                 self._dispatch.put(result.run_id, result.owner_id)

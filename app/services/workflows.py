@@ -24,6 +24,7 @@ from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
+from app.services.policies import policy_problems
 
 DEDUPE_NAMES = ("input", "headers")
 
@@ -164,11 +165,18 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id)
         return self._version(workflow, number)
 
+    def violations(self, definition: dict[str, Any]) -> Sequence[Problem]:
+        """Return what policies do not allow of a definition of mine."""
+        form = WorkflowChanges(definition=definition)
+        return [*policy_problems(self.session, self.caller.id, None, form)]
+
     def _other_problems(
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
         hooks = hook_problems(self.session, self.caller.id, form)
-        return [*event_problems(form, saved), *hooks]
+        owner_id, workflow_id = (saved.owner_id, saved.id) if saved else (self.caller.id, None)
+        policies = policy_problems(self.session, owner_id, workflow_id, form)
+        return [*event_problems(form, saved), *hooks, *policies]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(

@@ -43,6 +43,7 @@ from app.engine.duties.schedules import Schedules
 from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
+from app.engine.duties.watch_policies import WatchPolicies
 from app.engine.duties.watch_switches import WatchSwitches
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
@@ -100,6 +101,7 @@ class WorkerProcess:
         )
         self._switches = Snapshot(self._engine, self._clock)
         self._gate = Gate(self._switches, self._clock)
+        self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
         self._ask = asks_before_calls(self._gate)
         self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
         self._children = ChildPool(settings)
@@ -119,8 +121,7 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing = self._make_renewing(settings.lease_seconds)
-        self._finding = self._make_finding()
+        self._renewing, self._finding = self._make_renewing(), self._make_finding()
 
     def _make_workshop(self) -> Workshop:
         outputs = Outputs(self._artifacts, self._settings.max_output_bytes)
@@ -146,6 +147,7 @@ class WorkerProcess:
             max_output_bytes=self._settings.max_output_bytes,
             targets=Targets(self._engine),
             gate=self._gate,
+            policies=self._policies.book,
         )
 
     async def run(self) -> None:
@@ -171,6 +173,7 @@ class WorkerProcess:
         try:
             self._lease.begin()
             self._switches.read()
+            self._policies.run_once()
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise ConfigurationError(
@@ -213,13 +216,16 @@ class WorkerProcess:
         except DBAPIError as error:
             log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
 
-    def _make_renewing(self, lease_seconds: float) -> list[DutyLoop]:
+    def _make_renewing(self) -> list[DutyLoop]:
         """Return the loops of the duties without which nothing may start."""
 
         def drop_all() -> None:
             self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
 
-        duties = (RenewLease(self._lease, lease_seconds, drop_all), WatchSwitches(self._switches))
+        duties = (
+            RenewLease(self._lease, self._settings.lease_seconds, drop_all),
+            WatchSwitches(self._switches),
+        )
         return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
 
     def _make_finding(self) -> list[DutyLoop]:
@@ -228,20 +234,15 @@ class WorkerProcess:
         called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
         lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
         regular = (lookout, *self._make_regular(self._settings.lease_seconds))
-        return [*called, *(DutyLoop(duty, done) for duty in regular)]
+        return [*called, DutyLoop(self._policies, done), *(DutyLoop(it, done) for it in regular)]
 
     def _make_called(self) -> tuple[Duty, ...]:
         """Return the duties that are called when the database has work for them."""
+        ttl = self._settings.idempotency_key_ttl_seconds
         return (
             Timers(self._engine, self._clock, self._hand_on),
             ApprovalTimeouts(self._engine, self._clock, self._hand_on),
-            Schedules(
-                self._engine,
-                self._clock,
-                self._catalogue,
-                self._hand_on,
-                self._settings.idempotency_key_ttl_seconds,
-            ),
+            Schedules(self._engine, self._clock, self._catalogue, self._hand_on, ttl),
             Events(self._engine, self._clock, self._matcher, self._hand_on),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
@@ -281,6 +282,8 @@ class WorkerProcess:
             self._followers.submit(self._hand_on, followups.new_runs)
         if followups.ended_runs:
             self._followers.submit(self._endings.tell_of, followups.ended_runs)
+        if followups.freed:
+            self._followers.submit(self._policies.call_next, followups.freed)
         if followups.published or followups.awaited:
             self._followers.submit(self._match_events, followups)
 

@@ -8,6 +8,9 @@ from sqlalchemy import Engine
 from app.core.clock import Clock
 from app.engine.egress.transport import never_held
 from app.engine.guards.held import Ask
+from app.engine.guards.hosts import host_of
+from app.engine.guards.policies import host_refusal
+from app.engine.guards.policy_book import book_of
 from app.engine.hooks import store
 from app.engine.hooks.calling import TOTAL_SECONDS, Call, settled
 from app.engine.hooks.report import report_of
@@ -64,5 +67,16 @@ class HookCalls:
             due = store.TAKE_CALLS.run(connection, now=now, again=again, batch=BATCH)
             rows = [{"id": run_id} for run_id in {call.run_id for call in due}]
             ended = store.LOAD_ENDED.run(connection, rows) if rows else ()
+            policies = book_of(self._engine).current(connection)
         reports = {row.id: report_of(row) for row in ended}
-        return [Call(row.run_id, row.url, row.tries, reports.get(row.run_id)) for row in due]
+        holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
+        return [
+            Call(
+                row.run_id,
+                row.url,
+                row.tries,
+                reports.get(row.run_id),
+                host_refusal(holding.get(row.run_id, ()), host_of(row.url) or ""),
+            )
+            for row in due
+        ]

@@ -13,7 +13,7 @@ from app.core.statuses import TriggerKind
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.guards.store import read_switches
 from app.engine.guards.switches import Switches, stopping_new
-from app.engine.intake import NewRun, accept
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
@@ -49,13 +49,14 @@ class _Move:
     fire_at: datetime | None = None
     run: NewRun | None = None
 
-    def row(self, run_id: str | None) -> dict[str, Any]:
+    def row(self, answer: Accepted | Refused | None) -> dict[str, Any]:
+        refused = isinstance(answer, Refused)
         return {
             "id": self.schedule_id,
             "next_fire_at": self.next_fire_at,
-            "last_fire_at": self.fire_at,
-            "last_run_id": run_id,
-            "last_error": self.error,
+            "last_fire_at": None if refused else self.fire_at,
+            "last_run_id": answer.run_id if isinstance(answer, Accepted) else None,
+            "last_error": answer.detail if isinstance(answer, Refused) else self.error,
         }
 
 
@@ -106,10 +107,11 @@ class Schedules:
         ]
         firing = [(move.schedule_id, move.run) for move in moves if move.run is not None]
         accepted = accept(connection, [run for _, run in firing], now) if firing else []
-        runs = {id_: run for (id_, _), run in zip(firing, accepted, strict=True)}
-        run_ids = {schedule_id: run.run_id for schedule_id, run in runs.items()}
-        store.MOVE_ON.run(connection, [move.row(run_ids.get(move.schedule_id)) for move in moves])
-        return len(moves), [run.run_id for run in runs.values() if not run.duplicate]
+        answers = {id_: answer for (id_, _), answer in zip(firing, accepted, strict=True)}
+        rows = [move.row(answers.get(move.schedule_id)) for move in moves]
+        store.MOVE_ON.run(connection, rows)
+        runs = [run for run in answers.values() if isinstance(run, Accepted)]
+        return len(moves), [run.run_id for run in runs if not run.duplicate]
 
     def _input_schemas(
         self, connection: Connection, due: Sequence[Row[Any]]

@@ -10,6 +10,7 @@ import httpx
 from app.engine.egress.inflate import Inflater, Plain, take_decoder
 from app.engine.egress.pool import ConnectionPool
 from app.engine.guards.held import Ask
+from app.engine.guards.hosts import require_host
 
 CALL = "egress_call"
 # Anything else may be a credential: no list of suspicious names would be complete.
@@ -66,6 +67,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             httpx.LocalProtocolError: the URL has no host, a user name, or a port that is none.
             httpx.ConnectError: refused, unknown or blocked; they look alike.
             CallHeld: a kill switch is set.
+            PolicyViolation: a policy does not allow the host.
             httpx.ReadTimeout: the whole call took too long.
         """
         call: Call = request.extensions[CALL]
@@ -73,6 +75,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         held = self._ask()
         if held is not None:
             raise CallHeld(held.reason)
+        require_host(request.url.raw_host.decode("ascii"))
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
         try:

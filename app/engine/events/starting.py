@@ -15,7 +15,7 @@ from app.engine.events.matching import Event, starts
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.guards.store import read_switches
 from app.engine.guards.switches import KillSwitch, stopping_new
-from app.engine.intake import NewRun, accept
+from app.engine.intake import NewRun, Refused, accept
 
 MAX_EVENT_DEPTH = 10
 """How many runs deep events may start each other; beyond that it is taken for a loop without an end."""
@@ -61,8 +61,12 @@ def start(connection: Connection, events: Sequence[Event], now: datetime) -> dic
                 )
                 found[event.row_id].refused.append(answer)
     accepted = accept(connection, [run for _, run in pairs], now) if pairs else ()
-    for (event, _), run in zip(pairs, accepted, strict=True):
-        found[event.row_id].run_ids.append(run.run_id)
+    for (event, new), made in zip(pairs, accepted, strict=True):
+        told = found[event.row_id]
+        if isinstance(made, Refused):
+            told.refused.append(Refusal(new.workflow_id, made.code, made.detail))
+        else:
+            told.run_ids.append(made.run_id)
     return found
 
 

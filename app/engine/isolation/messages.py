@@ -52,6 +52,8 @@ class Request:
     ports: Sequence[str]
     timeout_seconds: float | None = None
     ports_in_use: Sequence[str] = ()
+    hosts: Sequence[Mapping[str, Any]] = ()
+    """What policies say of the hosts that it calls: a `HostLimit` each."""
 
 
 class Channel:

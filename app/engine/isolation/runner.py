@@ -25,6 +25,7 @@ from app.engine.attempt.context import AttemptContext, LogLine
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.guards.held import Held
+from app.engine.guards.hosts import HostLimit, calling_by, rule_of
 from app.engine.isolation.messages import Channel, Hello, Request, pack_outcome, packed
 from app.engine.language.expressions import compile_expression
 from app.engine.planning.transitions import Failed, Outcome
@@ -88,7 +89,8 @@ class Runner:
             ports_in_use=frozenset(request.ports_in_use),
             channel=self._channel,
         )
-        outcome = self._outcome(request, context)
+        with calling_by(rule_of([HostLimit(**limit) for limit in request.hosts])):
+            outcome = self._outcome(request, context)
         context.channel = None  # what a straggler logs would land in the next attempt's log
         return packed(
             {

@@ -115,6 +115,7 @@ def begin(
         started_at=now,
         failures=failures,
         lost=lost,
+        granted=() if before is None else before.granted,
     )
 
 
@@ -237,6 +238,24 @@ def withhold(state: StepState, held: Held, now: datetime) -> StepState:
     """Return the state of a step whose attempt a guard has not let begin: tried again when the run goes on, not counted."""
     error = {"code": held.code, "message": held.reason}
     return replace(state, status=AttemptStatus.LOST, error=error, retry_at=now, finished_at=now)
+
+
+def after_asking(
+    state: StepState,
+    asked: str,
+    answer: Succeeded | Failed,
+    now: datetime,
+) -> StepState:
+    """Return the state of a step about which people were asked, because a policy wants that.
+
+    What is granted is tried at once, as its next attempt: the one that asked was none, and does not count.
+    """
+    if isinstance(answer, Failed):
+        return fail(state, Failed("policy_rejected", answer.message, data=answer.data), now)
+    granted = (*state.granted, asked)
+    return replace(
+        state, status=AttemptStatus.SKIPPED, granted=granted, retry_at=now, finished_at=now
+    )
 
 
 def interrupt(state: StepState, now: datetime, on_lost: OnLost = "retry") -> StepState:

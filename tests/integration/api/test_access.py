@@ -42,6 +42,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
     ("POST", "/workflows/{workflow_id}/schedules"): {"cron": "@daily"},
     ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
+    ("PUT", "/workflows/{workflow_id}/policy"): {},
+    ("PUT", "/teams/{team_id}/policy"): {},
 }
 
 
@@ -90,6 +92,7 @@ def _nowhere(path: str) -> str:
         path="step_1",
         sha256="7",
         schedule_id="7",
+        team_id="7",
     )
 
 
@@ -128,6 +131,7 @@ async def test_another_owners_object_is_not_found(
         path="step_1",
         sha256="7",
         schedule_id=schedule.json()["id"],
+        team_id=workflow["id"],
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))

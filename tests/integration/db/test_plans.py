@@ -46,6 +46,7 @@ OF_LIVE_WORK = frozenset(
         "runs_due",
         "runs_hooked",
         "runs_parked",
+        "runs_queued",
         "waits_due",
         "waits_for_runs",
         "waits_fresh",

@@ -115,9 +115,14 @@ def list_workflows(
     summary="Check a definition",
     responses=problems(401, *BODY_PROBLEMS),
 )
-def validate_definition(form: DefinitionCheck, container: Services) -> CheckResult:
-    """Say what is wrong with a definition, without saving it."""
-    found = definition_problems(form.definition, container.catalogue)
+def validate_definition(
+    form: DefinitionCheck, container: Services, workflows: UserWorkflows
+) -> CheckResult:
+    """Say what is wrong with a definition, and what policies do not allow of it, without saving it."""
+    found = [
+        *definition_problems(form.definition, container.catalogue),
+        *workflows.violations(form.definition),
+    ]
     items = [ProblemItem(pointer=p.pointer, code=p.code, detail=p.detail) for p in found]
     return CheckResult(valid=not items, problems=items)
 
