@@ -13,6 +13,7 @@ from app.db.group_commit import GroupCommit
 from app.engine import store
 from app.engine.checkpoint import Checkpoint
 from app.engine.commands import carry_out
+from app.engine.credentials.uses import record_uses
 from app.engine.followups import FollowUp, Followups
 from app.engine.metrics.meters import WorkerMeters
 from app.engine.waiting.opening import write_waits
@@ -122,6 +123,7 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> Fo
     if lines:
         store.INSERT_LOGS.run(connection, lines)
     followups = write_waits(connection, batch) + carry_out(connection, batch)
+    record_uses(connection, batch)
     left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)

@@ -246,6 +246,7 @@ def _describe(node: AnyNode, source: str) -> NodeInfo:
         example=node.example,
         source=source,
         is_loop=issubclass(type(node), LoopNode),
+        takes_secrets=node.takes_secrets,
     )
 
 

@@ -7,6 +7,7 @@ import httpx
 from app.core.clock import Clock
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
+from app.engine.credentials.vault import Vault
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
@@ -30,3 +31,4 @@ class Workshop:
     clock: Clock
     max_output_bytes: int
     targets: Targets
+    vault: Vault

@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approver
+from app.models.credential import Credential
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
@@ -18,6 +19,7 @@ __all__ = [
     "ApprovalDecision",
     "ApprovalLink",
     "Approver",
+    "Credential",
     "Event",
     "Evidence",
     "HookCall",

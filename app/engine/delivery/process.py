@@ -17,11 +17,13 @@ from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
+from app.core.security.encryption import key_ring
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
 from app.engine.children.ending import ChildEndings
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
+from app.engine.credentials.vault import Vault
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
@@ -91,6 +93,7 @@ class WorkerProcess:
             self._engine, lambda: self._lease.worker_id, self._follow_up, self._meters
         )
         self._http = build_client(build_policy(settings.egress_allow))
+        self._vault = Vault(self._engine, key_ring(settings), self._http, self._clock)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -135,6 +138,7 @@ class WorkerProcess:
             clock=self._clock,
             max_output_bytes=self._settings.max_output_bytes,
             targets=Targets(self._engine),
+            vault=self._vault,
         )
 
     async def run(self) -> None:
@@ -183,6 +187,7 @@ class WorkerProcess:
         )
         await self._orchestrator.drain(self._settings.shutdown_seconds)
         await self._children.close()
+        await self._vault.close()
         await asyncio.to_thread(self._renewing.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpcore
 import httpx
 
+from app.engine.egress.host_guard import HOST_GUARD
 from app.engine.egress.inflate import Inflater, Plain, take_decoder
 from app.engine.egress.pool import ConnectionPool
 
@@ -59,6 +60,9 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         """
         call: Call = request.extensions[CALL]
         check_url(request.url)
+        guard = HOST_GUARD.get()
+        if guard is not None:
+            guard(request.url.raw_host.decode())
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
         try:

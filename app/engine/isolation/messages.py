@@ -1,7 +1,7 @@
 """What worker and child say to each other: JSON, each message after its length. Never pickle.
 
 The worker sends one `Hello`, then `Request`s. The child answers the Hello with `{"ready": true}` or `{"error": …}`, and
-each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "commands": […], "spent": …}`.
+each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "commands": […], "uses": […], "spent": …}`.
 """
 
 import asyncio
@@ -51,6 +51,8 @@ class Request:
     ports: Sequence[str]
     timeout_seconds: float | None = None
     ports_in_use: Sequence[str] = ()
+    secrets: Mapping[str, Any] | None = None
+    """What `AttemptSecrets.for_a_child` gives: the credentials of this attempt alone."""
 
 
 class Channel:
