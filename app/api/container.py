@@ -14,6 +14,7 @@ from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.core.security.encryption import KeyRing, key_ring
 from app.db.base import make_engine
+from app.db.tenancy import Tenancy
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
@@ -34,6 +35,7 @@ class Container:
     settings: Settings
     key: str
     keys: KeyRing
+    tenancy: Tenancy
     engine: Engine
     clock: Clock
     catalogue: Catalogue
@@ -82,6 +84,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             settings,
             key,
             keys,
+            Tenancy(engine),
             engine,
             clock,
             catalogue,

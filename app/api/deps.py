@@ -114,14 +114,23 @@ CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
+def get_tenant_session(container: Services, caller: CurrentCaller, session: OpenSession) -> Session:
+    """Return the request's session, confined to what the caller may see: a query that forgets to ask whose finds nothing."""
+    container.tenancy.confine(session, caller.owners, caller.email)
+    return session
+
+
+TenantSession = Annotated[Session, Depends(get_tenant_session, scope="function")]
+
+
 async def get_workflows(
-    container: Services, caller: CurrentCaller, session: OpenSession
+    container: Services, caller: CurrentCaller, session: TenantSession
 ) -> Workflows:
     """Return what the caller may do with their workflows."""
     return Workflows(session, caller, container.catalogue, container.clock)
 
 
-async def get_runs(caller: CurrentCaller, session: OpenSession) -> Runs:
+async def get_runs(caller: CurrentCaller, session: TenantSession) -> Runs:
     """Return what the caller may read of their runs."""
     return Runs(session, caller)
 

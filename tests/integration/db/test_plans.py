@@ -20,10 +20,12 @@ from app.core.ids import first_id_at, new_id
 from app.core.statuses import ApprovalStatus, RunStatus, TriggerKind
 from app.db.base import make_engine
 from app.db.statement import Statement
+from app.db.tenancy import Tenancy
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.store import SQLITE_NOW
 from app.models import User
 from app.services.approvals import Approvals
+from app.services.callers import caller_of
 from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
@@ -142,18 +144,30 @@ def _plans_of_lists(engine: Engine) -> dict[str, Any]:
         _read_everything(session)
     event.remove(engine, "before_cursor_execute", note)
     queries = {sql: values for sql, values in sent.items() if sql.startswith("SELECT")}
-    with engine.connect() as connection:
-        return {
-            sql: connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values).scalar_one()[0][
-                "Plan"
-            ]
-            for sql, values in queries.items()
-        }
+    with Session(engine) as session:
+        plans = _explained(session, queries)
+        Tenancy(engine).confine(session, [ID], "ada@example.com")
+        confined = _explained(session, {sql: queries[sql] for sql in queries if _confines(sql)})
+    return plans | {f"confined: {sql}": plan for sql, plan in confined.items()}
+
+
+def _confines(sql: str) -> bool:
+    """Tell whether a query is one of those that the API sends within a tenant's walls."""
+    return "FROM users" not in sql and "approv" not in sql
+
+
+def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        sql: session.connection()
+        .exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values)
+        .scalar_one()[0]["Plan"]
+        for sql, values in queries.items()
+    }
 
 
 def _read_everything(session: Session) -> None:
     """List all that can be listed, as Ada, and open one of her runs."""
-    ada = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    ada = caller_of(session.exec(select(User).where(User.email == "user500@example.com")).one())
     runs = Runs(session, ada)
     (run, *_), cursor = runs.list(RunFilter(), 10, None)
     assert cursor is not None
