@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("app.cli.runs", "List runs, show one."),
     "node": ("app.cli.node", "List, show, make and try node types."),
     "user": ("app.cli.user", "Make accounts, list them, change roles."),
+    "rotate-keys": (
+        "app.cli.rotate_keys",
+        "Encrypt what is stored anew, under the newest of ENCRYPTION_KEYS.",
+    ),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 

@@ -31,9 +31,10 @@ READABLE: Final[Mapping[str, str]] = {
     "approvals": f"{_MINE} OR {_OF_MY_RUN}",
     "approval_decisions": _OF_MY_APPROVAL,
     "events": _MINE,
+    "credentials": _MINE,
 }
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
-WRITABLE: Final = ("workflows", "workflow_versions", "schedules")
+WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
 """Where a tenant also writes, within what they see."""
 COLUMNS: Final[Mapping[str, str]] = {"users": "id, email, role"}
 """Of tables that are everybody's, the columns that a tenant may read."""

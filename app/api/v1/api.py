@@ -5,6 +5,7 @@ from app.api.v1.endpoints import (
     admin,
     approvals,
     controls,
+    credentials,
     events,
     evidence,
     nodes,
@@ -28,6 +29,7 @@ ROUTERS = (
     approvals.links,
     approvals.router,
     controls.router,
+    credentials.router,
     nodes.router,
     admin.router,
 )

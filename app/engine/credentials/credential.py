@@ -32,7 +32,9 @@ class Credential(Mapping[str, str]):
 def permits(allowed_hosts: Sequence[str], host: str) -> bool:
     """Tell whether something may be sent to a host: one of the list, or one below `*.example.com`; an empty list has none."""
     name = host.lower().strip("[]").removesuffix(".")
+    is_address = ":" in name or name.rpartition(".")[2].isdigit()
     return any(
-        name.endswith(allowed[1:]) if allowed.startswith("*.") else name == allowed
+        name == allowed
+        or (allowed.startswith("*.") and name.endswith(allowed[1:]) and not is_address)
         for allowed in allowed_hosts
     )

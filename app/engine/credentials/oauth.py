@@ -125,7 +125,7 @@ async def _ask(
             extensions={"total_seconds": FETCH_SECONDS, "max_response_bytes": MAX_RESPONSE_BYTES},
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        message = f"No access token could be fetched: {error or type(error).__name__}"
+        message = f"No access token could be fetched: {str(error) or type(error).__name__}"
         raise Retry(message, code="token_unavailable") from None
 
 

@@ -38,6 +38,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         database_url=database_url,
         redis_url=redis_url,
         data_dir=tmp_path,
+        secret_key=KEY,
         egress_allow=("127.0.0.0/8",),
         lease_seconds=2,
         shutdown_seconds=2,
