@@ -123,10 +123,10 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> Fo
     if lines:
         store.INSERT_LOGS.run(connection, lines)
     followups = write_waits(connection, batch) + carry_out(connection, batch)
-    record_uses(connection, batch)
     left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)
+    record_uses(connection, batch)  # last: it holds up others until the commit
     return followups + Followups(ended_runs=_ended_children(batch))
 
 

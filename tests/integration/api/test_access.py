@@ -34,6 +34,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
     ("POST", "/workflows/{workflow_id}/schedules"): {"cron": "@daily"},
     ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
+    ("PUT", "/credentials/{credential_id}"): {"name": "mine", "kind": "generic"},
 }
 
 
@@ -71,6 +72,7 @@ def _nowhere(path: str) -> str:
         path="step_1",
         sha256="7",
         schedule_id="7",
+        credential_id="7",
     )
 
 
@@ -96,6 +98,8 @@ async def test_another_owners_object_is_not_found(
     workflow = await ada.save()
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
     schedule = await ada.post(f"/workflows/{workflow['id']}/schedules", {"cron": "@daily"})
+    credential = {"name": "mine", "kind": "generic", "data": {"key": "a secret"}}
+    credential_id = (await ada.post("/credentials", credential)).json()["id"]
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
         workflow_id=workflow["id"],
@@ -105,6 +109,7 @@ async def test_another_owners_object_is_not_found(
         path="step_1",
         sha256="7",
         schedule_id=schedule.json()["id"],
+        credential_id=credential_id,
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))

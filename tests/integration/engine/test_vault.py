@@ -71,9 +71,10 @@ async def test_a_secret_in_the_config_goes_out_and_is_not_seen_again(world: Worl
         "evidence": True,
     }
     passed_on = {"type": "log", "config": {"message": "${{ to_json(steps.call.output) }}", "data": "${{ steps.call.output }}"}}  # fmt: skip
-    child = {"type": "run_workflow", "config": {"workflow": "child", "input": "${{ steps.call.output }}"}}  # fmt: skip
+    config_of_child: dict[str, Any] = {"workflow": "", "input": "${{ steps.call.output }}"}
+    child = {"type": "run_workflow", "config": config_of_child}
     waits = {"type": "wait_for_event", "config": {"event_type": "x", "filter": "steps.call.output == 1", "timeout_seconds": 0.1, "timeout_action": "port"}}  # fmt: skip
-    child["config"]["workflow"] = world.workflow({"type": "transform", "config": {"value": "${{ input }}"}})  # fmt: skip
+    config_of_child["workflow"] = world.workflow({"type": "transform", "config": {"value": "${{ input }}"}})  # fmt: skip
     async with echoing() as echo:
         run = await world.start(world.workflow(call(echo.url, **config), passed_on, child, waits))
 

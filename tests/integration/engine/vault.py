@@ -6,6 +6,7 @@ import gzip
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -113,7 +114,7 @@ def all_that_is_stored(world: World | Container) -> Iterator[str]:
             yield f"{key!r}: {_value(redis, key)!r}"
 
 
-def _value(redis: Redis, key: bytes) -> object:
+def _value(redis: Any, key: bytes) -> object:
     match redis.type(key):
         case b"string":
             return _unpacked(redis.get(key))

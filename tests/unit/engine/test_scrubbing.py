@@ -20,7 +20,7 @@ from app.engine.credentials.credential import Credential, permits
 from app.engine.credentials.kinds import KINDS
 from app.engine.language.expressions import compile_expression
 from app.engine.planning.record import Waiting
-from app.engine.planning.transitions import Failed, Succeeded, Suspended
+from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended
 from app.engine.sdk import Fail
 
 SECRET = 'canary "4c7a19" /+ü='
@@ -110,7 +110,7 @@ def test_longer_secrets_go_before_their_parts() -> None:
 
 def test_however_an_attempt_ends_it_ends_without_them(scrubber: Scrubber) -> None:
     wait = Waiting(WaitKind.TIMER, SystemClock().now(), {"note": SECRET})
-    outcomes = [
+    outcomes: list[Outcome] = [
         Succeeded({"a": SECRET}, "out", 40),
         Failed(SECRET, f"no {SECRET}", data={"a": SECRET}),
         Suspended(wait, {"error": {"message": SECRET}}, {"a": [SECRET]}),

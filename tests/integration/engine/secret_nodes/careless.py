@@ -66,6 +66,8 @@ def _ended(config: Config, context: Context, everything: dict[str, Any]) -> Any:
             return Suspend("timer", context.now(), due, shown=everything, data=everything)
         case "emit":
             context.emit_event("slip", correlation_id=config.told, payload=everything)
+        case _:
+            pass
     return everything
 
 
