@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "app.cli.rotate_keys",
         "Encrypt what is stored anew, under the newest of ENCRYPTION_KEYS.",
     ),
+    "audit": ("app.cli.audit", "List, export and check the audit log."),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 

@@ -133,6 +133,11 @@ class Settings(BaseSettings):
         description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
         "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
     )
+    audit_anchor: Path | None = Field(
+        default=None,
+        description="File to which the end of the audit log is noted once a minute, best kept where the database's "
+        "administrators cannot write. Unset: DATA_DIR/audit-anchors.jsonl.",
+    )
     idempotency_key_ttl_seconds: int = Field(
         default=KEY_TTL_SECONDS,
         ge=1,

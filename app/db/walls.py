@@ -32,6 +32,7 @@ READABLE: Final[Mapping[str, str]] = {
     "approval_decisions": _OF_MY_APPROVAL,
     "events": _MINE,
     "credentials": _MINE,
+    "audit_log": f"{_MINE} OR actor_id = ANY (automateos_owners())",
 }
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
 WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
@@ -99,6 +100,7 @@ def _engine_grants() -> Iterable[str]:
     yield f"GRANT USAGE ON SCHEMA public TO {ENGINE_ROLE}, {TENANT_ROLE}"
     yield f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO {ENGINE_ROLE}"
     yield f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ENGINE_ROLE}"
+    yield f"REVOKE UPDATE, DELETE ON audit_log FROM {ENGINE_ROLE}"
 
 
 def _wall(table: str, condition: str) -> Iterable[str]:

@@ -25,7 +25,8 @@ from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.store import SQLITE_NOW
 from app.models import User
 from app.services.approvals import Approvals
-from app.services.callers import caller_of
+from app.services.audit_log import AuditFilter, AuditLog
+from app.services.callers import Caller, caller_of
 from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
@@ -185,11 +186,27 @@ def _read_everything(session: Session) -> None:
     RunFeed(ada, run.id).read(session)
     OwnerFeed(ada, SystemClock()).read(session)
     RunEvidence(session, ada).list(run.id, 50, None)
+    _read_audit_log(session, ada)
     events, approvals = Events(session, ada), Approvals(session, ada, lambda _: None)
     for event_type, correlation_id in ((None, None), ("type1", None), ("type1", "order 1")):
         events.list(event_type, correlation_id, 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
+
+
+def _read_audit_log(session: Session, ada: Caller) -> None:
+    AuditLog(session, ada).mine(50, None)
+    for wanted in (
+        AuditFilter(),
+        AuditFilter(actor=ada.id, target_kind="thing"),
+        AuditFilter(actor=ada.email),
+        AuditFilter(action="login.failed"),
+        AuditFilter(target_id="7"),
+        AuditFilter(owner_id=ada.id),
+        AuditFilter(run_id=ID),
+        AuditFilter(since=NOW - timedelta(hours=1), until=NOW),
+    ):
+        AuditLog(session, ada, wanted).all(50, None)
 
 
 def _read_through(plan: Mapping[str, Any]) -> Iterator[str]:

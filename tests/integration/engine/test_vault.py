@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.statuses import RunStatus
-from app.models import Credential
+from app.models import AuditEntry, Credential
 from tests.integration.engine.vault import echoing, keep, slips
 from tests.integration.engine.world import World
 from tests.unit.egress.loopback import reply, serve
@@ -246,18 +246,40 @@ async def test_one_that_cannot_be_opened_says_so(world: World) -> None:
     assert run.error["code"] == "credential_unreadable"
 
 
-async def test_a_use_is_told_and_dated(world: World, capfd: pytest.CaptureFixture[str]) -> None:
-    credential_id = keep(world, "crm", "bearer", {"token": CANARY})
-    async with echoing() as echo:
-        await world.start(world.workflow(call(echo.url, credential="crm")))
+async def test_each_attempt_leaves_an_entry_in_the_audit_log(world: World) -> None:
+    crm = keep(world, "crm", "bearer", {"token": CANARY})
+    slack = keep(world, "slack", "generic", {"key": CANARY}, hosts=())
+    async with echoing(status=500) as echo:
+        config = {"credential": "crm"}
+        step = {
+            **call(echo.url, **config),
+            "retry": {"max_attempts": 2, "initial_delay_seconds": 0},
+        }
+        run = await world.start(world.workflow(step))
+        told = {"told": "${{ secrets.slack.key }}"}
+        other = await world.start(world.workflow({"id": "say", "type": "careless", "config": told}))
 
     with Session(world.engine) as session:
-        assert session.get_one(Credential, credential_id).last_used_at is not None
-    (told,) = [
-        line for line in "".join(capfd.readouterr()).splitlines() if "credential.used" in line
+        entries = session.exec(select(AuditEntry).order_by("seq")).all()
+        assert session.get_one(Credential, crm).last_used_at is not None
+    shown = [
+        (
+            e.action,
+            e.target_id,
+            e.owner_id,
+            e.run_id,
+            e.details["step"],
+            e.details["attempt"],
+            e.details["host"],
+        )
+        for e in entries
     ]
-    assert f"credential_id={credential_id}" in told
-    assert "host=127.0.0.1" in told
+    used = "credential.used"
+    assert shown == [
+        (used, crm, world.owner_id, run.id, "call", 1, "127.0.0.1"),
+        (used, crm, world.owner_id, run.id, "call", 2, "127.0.0.1"),
+        (used, slack, world.owner_id, other.id, "say", 1, None),
+    ]
 
 
 async def test_the_search_finds_what_is_not_hidden(world: World) -> None:
