@@ -13,6 +13,7 @@ from app.core.errors import InvalidInput, NotFound, PermissionDenied
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.core.security.encryption import CannotDecrypt, KeyRing, Sealed
+from app.db.session import transaction
 from app.engine.credentials.kinds import KINDS
 from app.engine.credentials.store import bound_to
 from app.models import Credential, User
@@ -315,7 +316,7 @@ async def test_the_catalogue_shows_where_credentials_go(ada: Caller) -> None:
 @pytest.mark.usefixtures("ada")
 async def test_a_team_shares_by_role(container: Container) -> None:
     team = new_id()
-    with Session(container.engine) as session:
+    with transaction(container.engine) as session:
         user = session.exec(select(User)).one()
         me = caller_of(user)
         editor = Person(me.id, me.email, me.role, me.scopes, {team: TeamRole.EDITOR})

@@ -39,7 +39,6 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         redis_url=redis_url,
         secret_key=KEY,
         data_dir=tmp_path,
-        secret_key=KEY,
         egress_allow=("127.0.0.0/8",),
         lease_seconds=2,
         shutdown_seconds=2,
