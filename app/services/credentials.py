@@ -1,11 +1,10 @@
 """The vault as people see it: they put in, change and take away; nothing that a credential holds comes out."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -22,16 +21,14 @@ from app.core.errors import (
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.core.security.encryption import KeyRing
-from app.engine.credentials.credential import permits
-from app.engine.credentials.kinds import KINDS, CredentialData
+from app.engine.credentials.kinds import CredentialData
 from app.engine.credentials.store import bound_to
 from app.engine.language.catalogue import NodeCatalogue
-from app.engine.language.problems import pointer
-from app.engine.language.sentences import sentence_of
 from app.models import Credential
 from app.schemas.credential import CredentialChanges, CredentialDraft, CredentialForm
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.credential_data import read_data, require_no_more
 from app.services.credential_workflows import workflows_using
 from app.services.pages import newest_first
 
@@ -161,7 +158,7 @@ class Credentials:
             data = read_data(changes.kind, changes.data, hosts)
             sealed = self._sealed(data, credential.id, credential.owner_id)
             return values | {"kind": changes.kind} | sealed
-        _require_no_more(credential, changes.kind, hosts)
+        require_no_more(credential, changes.kind, hosts)
         return values
 
     def _require_owner(self, credential: Credential, team: str | None) -> None:
@@ -233,74 +230,6 @@ class Credentials:
         team = None if credential.owner_id == self.caller.id else credential.owner_id
         hidden = {"ciphertext", "key_id", "owner_id"}
         return CredentialForm(**credential.model_dump(exclude=hidden), team=team)
-
-
-def read_data(kind: str, data: Mapping[str, Any], hosts: Sequence[str]) -> CredentialData:
-    """Return the data of a credential, checked.
-
-    Raises:
-        InvalidInput: it does not fit its kind, or the hosts do not fit it; no value is repeated.
-    """
-    model = KINDS[kind]
-    problems = []
-    if model.over_http and not hosts:
-        problems.append(_no_hosts(kind))
-    try:
-        read = model.model_validate(data)
-    except ValidationError as error:
-        problems += _problems(error, model)
-        raise _invalid(problems) from None
-    for host in read.hosts():
-        if hosts and not permits(hosts, host):
-            detail = f"The credential itself is sent to {host}: add that to `allowed_hosts`."
-            problems.append(Problem("/allowed_hosts", "host_not_allowed", detail))
-    if problems:
-        raise _invalid(problems)
-    return read
-
-
-def _require_no_more(credential: Credential, kind: str, hosts: Sequence[str]) -> None:
-    """Refuse what would send a secret elsewhere by the word of somebody who may not know it.
-
-    Raises:
-        InvalidInput: the data has to be given again.
-    """
-    if kind != credential.kind:
-        raise _invalid([_data_needed("Another kind needs its own `data`: add it.")])
-    if KINDS[kind].over_http and not hosts:
-        raise _invalid([_no_hosts(kind)])
-    if not set(hosts) <= set(credential.allowed_hosts):
-        raise _invalid([_data_needed("To allow more hosts, give the `data` again.")])
-    if kind == "oauth2_client_credentials" and set(hosts) != set(credential.allowed_hosts):
-        raise _invalid([_data_needed("To change the hosts of this kind, give the `data` again.")])
-
-
-def _no_hosts(kind: str) -> Problem:
-    detail = f"A credential of kind {kind} needs `allowed_hosts`: the hosts that it may be sent to, such as api.example.com."
-    return Problem("/allowed_hosts", "missing_field", detail)
-
-
-def _data_needed(detail: str) -> Problem:
-    return Problem("/data", "missing_field", detail)
-
-
-def _problems(error: ValidationError, model: type[CredentialData]) -> Sequence[Problem]:
-    """Return what does not fit; of fields that are not known, not even the name, which may be a value by mistake."""
-    problems = []
-    fields = ", ".join(model.model_fields)
-    for fault in error.errors(include_url=False, include_input=False):
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        if name and fields and name not in model.model_fields:
-            detail = f"`data` has a field that this kind does not know. The fields are: {fields}."
-            problems.append(Problem("/data", "unknown_field", detail))
-        else:
-            at, subject = ("/data" + pointer(name), f"`{name}`") if name else ("/data", "`data`")
-            problems.append(Problem(at, fault["type"], sentence_of(fault, subject)))
-    return problems
-
-
-def _invalid(problems: Sequence[Problem]) -> InvalidInput:
-    return InvalidInput("The credential does not hold: mend what `errors` lists.", problems)
 
 
 def _taken(name: str) -> Conflict:

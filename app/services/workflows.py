@@ -1,7 +1,7 @@
 """Workflows: saved, versioned, changed under guard, hidden when deleted."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,9 @@ from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.credential_checks import credential_problems
 from app.services.event_triggers import event_columns, event_problems
-from app.services.expression_checks import expression_problems
+from app.services.expression_checks import dedupe_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
-
-DEDUPE_NAMES = ("input", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +268,6 @@ def checksum(definition: Mapping[str, Any]) -> str:
 
 def _in_definition(problems: Sequence[Problem]) -> Sequence[Problem]:
     return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in problems]
-
-
-def dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
-    """Yield what is wrong with a rule for repeated triggers."""
-    if dedupe is None or dedupe.key is None:
-        return
-    what = "a dedupe key sees `input` and `headers`"
-    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:

@@ -103,12 +103,9 @@ class WorkerProcess:
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(self._make_workshop(), self._loop)
+        put_back, slots = self._dispatcher.put_back, self._slots
         self._taker = Taker(
-            self._orchestrator.advance,
-            self._slots,
-            self._dispatcher.put_back,
-            self._clock,
-            self._stopping,
+            self._orchestrator.advance, slots, put_back, self._clock, self._stopping
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
