@@ -44,6 +44,10 @@ TAGS: Final = [
         "name": "Approvals",
         "description": "What people are asked, and what they have decided. Each approver decides once.",
     },
+    {
+        "name": "Credentials",
+        "description": "The vault: what workflows may use, and nobody reads.",
+    },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {
         "name": "Audit",

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "switch": ("app.cli.switch", "Stop things at once, and let them go on."),
     "stop-all": ("app.cli.stop_all", "Stop the whole platform."),
     "node": ("app.cli.node", "List, show, make and try node types."),
+    "rotate-keys": (
+        "app.cli.rotate_keys",
+        "Encrypt what is stored anew, under the newest of ENCRYPTION_KEYS.",
+    ),
     "audit": ("app.cli.audit", "List, export and check the audit log."),
     "user": ("app.cli.user", "Make accounts, list them, give roles, close them."),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),

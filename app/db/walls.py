@@ -31,10 +31,11 @@ READABLE: Final[Mapping[str, str]] = {
     "approvals": f"{_MINE} OR {_OF_MY_RUN}",
     "approval_decisions": _OF_MY_APPROVAL,
     "events": _MINE,
+    "credentials": _MINE,
     "audit_log": f"{_MINE} OR actor_id = ANY (automateos_owners())",
 }
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
-WRITABLE: Final = ("workflows", "workflow_versions", "schedules")
+WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
 """Where a tenant also writes, within what they see."""
 COLUMNS: Final[Mapping[str, str]] = {"users": "id, email, role"}
 """Of tables that are everybody's, the columns that a tenant may read."""

@@ -1,13 +1,14 @@
 """A run that a worker holds: its plan, its record, and what is to be written down next. No I/O."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from app.core.errors import AutomateError
 from app.core.statuses import AttemptStatus, RunStatus
 from app.engine.attempt.context import LogLine
+from app.engine.attempt.scrubbing import Scrubber
 from app.engine.checkpoint import (
     CHECKPOINTS_PER_EPOCH,
     NO_FACTS,
@@ -101,6 +102,8 @@ class ActiveRun:
     """Set when its last checkpoint is on its way: the database may know already that it is nobody's."""
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
+    scrubber: Scrubber = field(default_factory=Scrubber)
+    """Knows the secrets that its attempts have used in this process."""
 
     def seconds_to_next_wait(self, now: datetime) -> float | None:
         """Return how long until a parked step is to be tried again while others still run; None when none is."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from app.engine.active_run import ActiveRun, EndedWait
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
-from app.engine.checkpoint import Brought, Checkpoint
+from app.engine.checkpoint import Brought, Checkpoint, CredentialUsed
 from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
 from app.engine.guards.attempt import AttemptGuard, guarding
 from app.engine.guards.budgets import Spender
@@ -38,23 +38,29 @@ class Ended(NamedTuple):
     artifact: Artifact | None = None
     input: Any = None
     commands: Sequence[Command] = ()
+    uses: Sequence[CredentialUsed] = ()
 
     @property
     def brought(self) -> Brought:
         """Return what goes with the outcome into the checkpoint."""
         suspended = self.outcome if isinstance(self.outcome, Suspended) else None
-        return Brought(self.input, suspended, self.commands)
+        return Brought(self.input, suspended, self.commands, self.uses)
 
     def within_limit(self, run: ActiveRun) -> "Ended":
         """Count the output towards what the run may hold in memory; beyond that, the attempt has failed."""
         outcome = run.within_limit(self.outcome)
-        return self if outcome is self.outcome else Ended(outcome, self.lines, input=self.input)
+        if outcome is self.outcome:
+            return self
+        return Ended(outcome, self.lines, input=self.input, uses=self.uses)
 
 
 def is_short(shop: Workshop, run: ActiveRun, state: StepState) -> bool:
     """Tell whether an attempt ends before anything else can happen, so that it needs no task of its own."""
-    node = shop.catalogue.get(run.board.step(state.path).type)
-    return node is not None and node.awaits_nothing and not shop.children.isolates(node)
+    step = run.board.step(state.path)
+    node = shop.catalogue.get(step.type)
+    if node is None or step.secrets is not None:
+        return False
+    return node.awaits_nothing and not shop.children.isolates(node)
 
 
 async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
@@ -72,7 +78,14 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         return Ended(withheld, context.lines, input=context.input)
     outcome, artifact = await shop.outputs.keep(outcome)
     outcome, commands = await shop.outputs.keep_evidence(outcome, context.commands)
-    return Ended(outcome, context.lines, artifact, context.input, commands)
+    return Ended(outcome, context.lines, artifact, context.input, commands, _uses(context))
+
+
+def _uses(context: AttemptContext) -> Sequence[CredentialUsed]:
+    secrets = context.secrets
+    if secrets is None:
+        return ()
+    return [CredentialUsed(secrets.ids[name], name, host) for name, host in secrets.used()]
 
 
 def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended | None:
@@ -142,6 +155,8 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
         find_target=partial(shop.targets.find, run.id, run.facts),
         ports_in_use=run.board.ports_in_use(state.path),
         used_up=None if rules is None else rules.used_up,
+        vault=None if step.secrets is None else shop.vault.of(run.facts.owner_id),
+        scrubber=run.scrubber,
     )
     return Attempt(
         step=step,

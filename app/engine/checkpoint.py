@@ -41,15 +41,26 @@ NO_FACTS: Final = RunFacts("", "")
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialUsed:
+    """A credential that an attempt has used, and the host that it was sent to, if it went over HTTP."""
+
+    credential_id: str
+    name: str
+    host: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Brought:
     """What an attempt has brought besides its outcome: its config after the expressions, and what it asks the engine for.
 
-    `suspended` is how it waits. `commands` take effect with the checkpoint, or not at all.
+    `suspended` is how it waits. `commands` take effect with the checkpoint, or not at all. `uses` are the credentials that it
+    has used.
     """
 
     input: Any = None
     suspended: Suspended | None = None
     commands: Sequence[Command] = ()
+    uses: Sequence[CredentialUsed] = ()
 
 
 NOTHING: Final[Mapping[str, Brought]] = {}

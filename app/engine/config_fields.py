@@ -1,4 +1,4 @@
-"""Types of config fields that know more than plain JSON: expressions, JSON Schemas, event types, correlation ids.
+"""Types of config fields that know more than plain JSON: expressions, JSON Schemas, names of credentials, event types.
 
 Node authors import them from `app.engine.sdk`.
 """
@@ -12,6 +12,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
@@ -19,6 +20,8 @@ from pydantic_core import CoreSchema, core_schema
 EXPRESSION_FORMAT = "expression"
 JSON_SCHEMA_FORMAT = "json-schema"
 LOCALS_KEY = "x-locals"
+CREDENTIAL_FORMAT = "credential"
+KINDS_KEY = "x-credential-kinds"
 
 
 def _as_text(value: Any) -> Any:
@@ -35,6 +38,17 @@ CorrelationId = Annotated[
     BeforeValidator(_as_text, json_schema_input_type=str | float),
 ]
 """What ties an event to those who wait for it; a number counts as its text."""
+
+
+CredentialName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100),
+    WithJsonSchema(
+        {"type": "string", "format": CREDENTIAL_FORMAT, "minLength": 1, "maxLength": 100}
+    ),
+]
+"""A field that names a credential: it is looked up when the workflow is saved, and `context.credential` gives it to the
+attempt. It cannot hold an expression."""
 
 
 class BoundExpression(Protocol):
@@ -105,6 +119,11 @@ class Expr:
 def json_schema_field(**options: Any) -> Any:
     """Declare a field that holds a JSON Schema: it is checked to be one, at save and in the run."""
     return Field(json_schema_extra={"format": JSON_SCHEMA_FORMAT}, **options)
+
+
+def credential_field(*, kinds: tuple[str, ...] = (), **options: Any) -> Any:
+    """Declare a `CredentialName` field; `kinds` are those that fit (none: any)."""
+    return Field(json_schema_extra={KINDS_KEY: list(kinds)} if kinds else None, **options)
 
 
 def expression_field(*, local: tuple[str, ...] = (), **options: Any) -> Any:

@@ -14,9 +14,11 @@ from pydantic import BaseModel
 
 from app.core.errors import AutomateError
 from app.core.logging import get_logger
-from app.engine.attempt.answers import Refused, failure, normalise
+from app.engine.attempt.answers import Refused, failure, normalise, scrubbed
 from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, cut, kept_input
+from app.engine.attempt.unlocking import unlock
+from app.engine.egress.host_guard import guarded_by
 from app.engine.guards.hosts import calling_by, rule_of
 from app.engine.guards.steps import StepRules
 from app.engine.isolation.messages import Request
@@ -25,6 +27,7 @@ from app.engine.language.input_schema import schema_problems
 from app.engine.language.plan import Step
 from app.engine.planning.transitions import Failed, Outcome
 from app.engine.registry import NodeType
+from app.engine.sdk import Fail, Retry
 
 CANCEL_GRACE_SECONDS = 1.0
 log = get_logger(__name__)
@@ -60,23 +63,19 @@ class NodeBlockedLoop(BaseException):
 async def run_attempt(attempt: Attempt) -> Outcome:
     """Return how the attempt ended; never raises for what the node or its data did."""
     try:
-        config = _render(attempt)
-        attempt.context.input = kept_input(config)
-        if attempt.rules is None:
-            return await _carry_out(attempt, config)
-        asking = attempt.rules.before(config)
-        if asking is not None:
-            return asking
-        with calling_by(rule_of(attempt.rules.host_limits)):
-            return attempt.rules.after(await _carry_out(attempt, config))
+        outcome = await _outcome(attempt)
     except Refused as refused:
-        return refused.failed
+        outcome = refused.failed
+    return scrubbed(outcome, attempt.context.scrubber)
 
 
 async def _carry_out(attempt: Attempt, config: dict[str, Any]) -> Outcome:
     if attempt.children.isolates(attempt.node):
         return await _in_child(attempt, config)
-    return await _in_worker(attempt, config)
+    if attempt.context.secrets is None:
+        return await _in_worker(attempt, config)
+    with guarded_by(attempt.context.secrets.guard):
+        return await _in_worker(attempt, config)
 
 
 def run_attempt_at_once(attempt: Attempt) -> Outcome | None:
@@ -91,9 +90,24 @@ def run_attempt_at_once(attempt: Attempt) -> Outcome | None:
     return None
 
 
-def _render(attempt: Attempt) -> dict[str, Any]:
+async def _outcome(attempt: Attempt) -> Outcome:
+    step, context = attempt.step, attempt.context
+    scope = attempt.scope if step.secrets is None else await unlock(step, context, attempt.scope)
+    config = _render(attempt, scope)
+    places = () if step.secrets is None else step.secrets.places
+    context.input = kept_input(config, places, context.scrubber)
+    if attempt.rules is None:
+        return await _carry_out(attempt, config)
+    asking = attempt.rules.before(config)
+    if asking is not None:
+        return asking
+    with calling_by(rule_of(attempt.rules.host_limits)):
+        return attempt.rules.after(await _carry_out(attempt, config))
+
+
+def _render(attempt: Attempt, scope: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = attempt.step.config.render(attempt.scope)
+        config: dict[str, Any] = attempt.step.config.render(scope)
     except AutomateError as error:
         raise Refused(Failed(error.code, error.detail, again=False)) from None
     for name in attempt.step.late_schemas:
@@ -120,6 +134,10 @@ async def _in_worker(attempt: Attempt, config: dict[str, Any]) -> Outcome:
 async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
     """Have a child process do it; waiting for one is not the step's time, though it is the run's."""
     step, context = attempt.step, attempt.context
+    try:
+        secrets = None if context.secrets is None else await context.secrets.for_a_child()
+    except (Fail, Retry) as error:
+        raise Refused(failure(error, context)) from None
     request = Request(
         run_id=context.run_id,
         step_path=context.step_path,
@@ -133,6 +151,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         timeout_seconds=context.timeout_seconds,
         ports_in_use=sorted(context.ports_in_use),
         hosts=[] if attempt.rules is None else [asdict(it) for it in attempt.rules.host_limits],
+        secrets=secrets,
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

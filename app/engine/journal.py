@@ -13,6 +13,7 @@ from app.db.group_commit import GroupCommit
 from app.engine import store
 from app.engine.checkpoint import Checkpoint
 from app.engine.commands import carry_out
+from app.engine.credentials.uses import record_uses
 from app.engine.followups import FollowUp, Followups
 from app.engine.guards.policy_book import book_of
 from app.engine.metrics.meters import WorkerMeters
@@ -126,7 +127,9 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> Fo
     left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)
-    return followups + Followups(ended_runs=_ended_children(batch), freed=_freed(connection, batch))
+    followups += Followups(ended_runs=_ended_children(batch), freed=_freed(connection, batch))
+    record_uses(connection, batch)  # last: it holds up others until the commit
+    return followups
 
 
 def _freed(connection: Connection, batch: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:

@@ -33,15 +33,8 @@ MAX_ERROR_CHARACTERS = 500
 SUSPENDING = "YIELD_VALUE"
 """The instruction that every `await`, `async for` and `async with` comes down to."""
 PLAIN_VALUES: tuple[Any, ...] = (
-    1,
-    0.5,
-    True,
-    "x",
-    [],
-    {},
-    "2000-01-01T00:00:00Z",
-    "https://example.com",
-)
+    1, 0.5, True, "x", [], {}, "2000-01-01T00:00:00Z", "https://example.com",
+)  # fmt: skip
 log = get_logger(__name__)
 
 AnyNode = Node[Any, Any]
@@ -259,6 +252,7 @@ def _describe(node: AnyNode, source: str) -> NodeInfo:
         example=node.example,
         source=source,
         is_loop=issubclass(type(node), LoopNode),
+        takes_secrets=node.takes_secrets,
     )
 
 

@@ -25,15 +25,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.engine.config_fields import (
     CorrelationId,
+    CredentialName,
     EventType,
     Expr,
+    credential_field,
     expression_field,
     json_schema_field,
 )
+from app.engine.credentials.credential import Credential
 
 __all__ = [
-    "Context", "CorrelationId", "Done", "EventType", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
-    "Suspend", "expression_field", "json_schema_field",
+    "Context", "CorrelationId", "Credential", "CredentialName", "Done", "EventType", "Expr", "Fail", "Field", "LogLevel", "LoopNode", "Node", "NodeConfig", "NodeOutput", "Retry",
+    "Suspend", "credential_field", "expression_field", "json_schema_field",
 ]  # fmt: skip
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -170,6 +173,25 @@ class Context(Protocol):
         """
         ...
 
+    async def credential(
+        self, name: str, *, host: str | None = None, fresh: bool = False
+    ) -> Credential:
+        """Return a credential that a `CredentialName` field of this step's config names; that it was used goes on record.
+
+        Give the `host` that it is to be sent to. An `oauth2_client_credentials` one also holds its `access_token`; `fresh`
+        gets another one after a 401 (not in a process of its own).
+
+        Raises:
+            Fail: no field names it, or it may not be sent to that host.
+            Retry: the server that gives access tokens does not answer.
+        """
+        ...
+
+    def hide(self, text: str) -> str:
+        """Return a text without the secrets that this run has used so far. The engine does so with all that it stores: call it
+        before you cut a text, or take its hash."""
+        ...
+
     def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
         """Answer the webhook call that waits for this run, once the attempt's result is stored; the first answer counts."""
         ...
@@ -193,6 +215,8 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     pure: ClassVar[bool] = False
     """It only computes: no effect outside, no waiting, nothing that could end its worker. Then an attempt is recorded when it
     has ended, and not when it begins, which saves half the writes; one that a dying worker cuts off leaves no trace."""
+    takes_secrets: ClassVar[bool] = False
+    """`${{ secrets.… }}` may stand in its config: it sends what it is given, and returns, logs or stores none of it."""
     isolation: ClassVar[Literal["none", "process"]] = "none"
     """`process`: each attempt runs in a child process, killed at the timeout; a crash there fails that attempt alone."""
     memory_limit_mb: ClassVar[int] = 512

@@ -7,6 +7,7 @@ import httpx
 from app.core.clock import Clock
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
+from app.engine.credentials.vault import Vault
 from app.engine.guards.gate import Gate
 from app.engine.guards.policy_book import PolicyBook
 from app.engine.isolation.pool import ChildPool
@@ -34,3 +35,4 @@ class Workshop:
     targets: Targets
     gate: Gate
     policies: PolicyBook
+    vault: Vault

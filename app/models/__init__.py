@@ -11,6 +11,7 @@ from app.models.account import (
 )
 from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approver
 from app.models.audit import AuditEntry
+from app.models.credential import Credential
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
@@ -31,6 +32,7 @@ __all__ = [
     "Approver",
     "AuditEntry",
     "BudgetSpend",
+    "Credential",
     "Event",
     "Evidence",
     "HookCall",

@@ -16,6 +16,9 @@ class NodeForm(BaseModel):
     config_schema: dict[str, Any] = Field(description="JSON Schema of the step's `config`.")
     output_schema: dict[str, Any] = Field(description="JSON Schema of the step's output.")
     ports: list[str] = Field(description="Where edges can leave.")
+    takes_secrets: bool = Field(
+        description="Whether `${{ secrets.name }}` may stand in the config. Fields of format `credential` name a credential, whatever this says."
+    )
     example: dict[str, Any] = Field(description="A config that works.")
     source: str = Field(description="Where it was loaded from.")
 

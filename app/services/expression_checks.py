@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterator
 
 from app.core.errors import Problem
 from app.engine.language.expressions import ExpressionFault, compile_expression
+from app.schemas.workflow import Dedupe
+
+DEDUPE_NAMES = ("input", "headers")
 
 
 def expression_problems(
@@ -18,3 +21,11 @@ def expression_problems(
     for name in sorted({str(reference.path[0]) for reference in expression.references}):
         if name not in names:
             yield Problem(at, "unknown_name", f"There is no variable {name!r} here: {what}.")
+
+
+def dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
+    """Yield what is wrong with a rule for repeated triggers."""
+    if dedupe is None or dedupe.key is None:
+        return
+    what = "a dedupe key sees `input` and `headers`"
+    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)

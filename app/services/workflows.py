@@ -1,7 +1,7 @@
 """Workflows: saved, versioned, changed under guard, hidden when deleted."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,18 @@ from app.core.clock import Clock
 from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionFailed, Problem
 from app.core.ids import new_id
 from app.engine.language.catalogue import NodeCatalogue
-from app.engine.language.definition import parse_definition
+from app.engine.language.definition import read_definition
 from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.credential_checks import credential_problems
 from app.services.event_triggers import event_columns, event_problems
-from app.services.expression_checks import expression_problems
+from app.services.expression_checks import dedupe_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
 from app.services.policies import policy_problems
-
-DEDUPE_NAMES = ("input", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class Workflows:
         Raises:
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
-        check(draft.definition, draft.dedupe, self.catalogue, self._other_problems(draft, None))
+        problems = self.problems_of(draft.definition, self.caller.id)
+        check([*problems, *dedupe_problems(draft.dedupe), *self._other_problems(draft, None)])
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
@@ -101,8 +101,16 @@ class Workflows:
         _require_match(saved.workflow, if_match)
         sent = changes.model_fields_set
         definition = changes.definition if "definition" in sent else None
-        others = self._other_problems(changes, saved.workflow)
-        check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue, others)
+        problems = [
+            *(
+                self.problems_of(definition, saved.workflow.owner_id)
+                if definition is not None
+                else ()
+            ),
+            *(dedupe_problems(changes.dedupe) if "dedupe" in sent else ()),
+            *self._other_problems(changes, saved.workflow),
+        ]
+        check(problems)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
         values = _columns(changes, sent)
         if is_new_version:
@@ -170,6 +178,18 @@ class Workflows:
         form = WorkflowChanges(definition=definition)
         return [*policy_problems(self.session, self.caller.id, None, form)]
 
+    def problems_of(self, definition: Any, owner_id: str | None = None) -> Sequence[Problem]:
+        """Return everything that is wrong with a definition, with pointers that begin with `/definition`.
+
+        Its credentials are looked for among those of the owner, which is the caller unless another is named.
+        """
+        try:
+            plan, problems = read_definition(definition, self.catalogue)
+        except InvalidDefinition as error:
+            return _in_definition(error.problems)
+        in_vault = credential_problems(self.session, owner_id or self.caller.id, plan)
+        return _in_definition([*problems, *in_vault])
+
     def _other_problems(
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
@@ -236,20 +256,12 @@ class Workflows:
         self.session.refresh(workflow)
 
 
-def check(
-    definition: dict[str, Any] | None,
-    dedupe: Dedupe | None,
-    catalogue: NodeCatalogue,
-    others: Sequence[Problem] = (),
-) -> None:
-    """Check what a caller wants to save; what is None stays as it is. `others` are problems found elsewhere.
+def check(problems: Sequence[Problem]) -> None:
+    """Refuse what a caller wants to save when there is anything wrong with it.
 
     Raises:
         InvalidDefinition: every problem at once, with pointers into the request body.
     """
-    problems = [*_dedupe_problems(dedupe), *others]
-    if definition is not None:
-        problems = [*definition_problems(definition, catalogue), *problems]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InvalidDefinition(
@@ -257,25 +269,13 @@ def check(
         )
 
 
-def definition_problems(definition: Any, catalogue: NodeCatalogue) -> Sequence[Problem]:
-    """Return everything that is wrong with a definition, with pointers that begin with `/definition`."""
-    try:
-        parse_definition(definition, catalogue)
-    except InvalidDefinition as error:
-        return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in error.problems]
-    return []
-
-
 def checksum(definition: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a definition as JSON with sorted keys: equal ones have equal checksums."""
     return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
-    if dedupe is None or dedupe.key is None:
-        return
-    what = "a dedupe key sees `input` and `headers`"
-    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
+def _in_definition(problems: Sequence[Problem]) -> Sequence[Problem]:
+    return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in problems]
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:

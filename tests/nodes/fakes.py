@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.engine.sdk import Expr, LogLevel
+from app.engine.sdk import Credential, Expr, LogLevel
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -26,6 +26,8 @@ class FakeContext:
     timeout_seconds: float | None = None
     started: list[tuple[str, Any, int | None]] = field(default_factory=list)
     evidence: list[tuple[str, Any, str]] = field(default_factory=list)
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    asked: list[tuple[str, str | None, bool]] = field(default_factory=list)
     responses: list[tuple[int, Mapping[str, str], Any]] = field(default_factory=list)
     spent: list[tuple[str, float, str | None]] = field(default_factory=list)
 
@@ -55,6 +57,15 @@ class FakeContext:
 
     def spend(self, name: str, amount: float, unit: str | None = None) -> None:
         self.spent.append((name, amount, unit))
+
+    async def credential(
+        self, name: str, *, host: str | None = None, fresh: bool = False
+    ) -> Credential:
+        self.asked.append((name, host, fresh))
+        return self.credentials[name]
+
+    def hide(self, text: str) -> str:
+        return text
 
     def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
         self.responses.append((status, headers, body))

@@ -44,6 +44,7 @@ class KeyRing:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._keys = dict(keys)
         self.current = next(iter(self._keys))
+        self.ids = frozenset(self._keys)
 
     def seal(self, plain: bytes, bound_to: str) -> Sealed:
         """Encrypt under the newest key; only with the same `bound_to` (such as `credential:<id>`) it can be opened."""

@@ -1,7 +1,9 @@
 """How an attempt ended, read from what the node answered or raised."""
 
 import errno
+import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,8 +13,9 @@ from app.core.errors import AutomateError
 from app.core.logging import get_logger
 from app.core.statuses import WaitKind
 from app.engine.attempt.context import AttemptContext, cut, encode, storable
+from app.engine.attempt.scrubbing import Scrubber
 from app.engine.planning.record import Waiting
-from app.engine.planning.transitions import Failed, Succeeded, Suspended, resolution_of
+from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended, resolution_of
 from app.engine.sdk import Done, Fail, Retry, Suspend
 
 OUT_OF_MEMORY = "out_of_memory"
@@ -33,21 +36,38 @@ def failure(error: BaseException, context: AttemptContext) -> Failed:
         case Refused():
             return error.failed
         case Retry():
-            data = storable(error.data)
-            return Failed(
-                cut(error.code), cut(error.message), after_seconds=error.after_seconds, data=data
-            )
+            message, data = cut(context.hide(error.message)), storable(error.data)
+            return Failed(cut(error.code), message, after_seconds=error.after_seconds, data=data)
         case Fail():
-            return Failed(
-                cut(error.code), cut(error.message), again=False, data=storable(error.data)
-            )
+            message, data = cut(context.hide(error.message)), storable(error.data)
+            return Failed(cut(error.code), message, again=False, data=data)
         case AutomateError():
             return Failed(error.code, cut(error.detail), again=False)
         case MemoryError() | OSError(errno=errno.ENOMEM):
             return Failed(OUT_OF_MEMORY, "The node ran out of memory.")
         case _:
-            log.info("node_raised", step=context.step_path, run_id=context.run_id, exc_info=error)
-            return Failed("node_error", cut(f"{type(error).__name__}: {error}"))
+            trace = context.hide("".join(traceback.format_exception(error)))
+            log.info("node_raised", step=context.step_path, run_id=context.run_id, exception=trace)
+            return Failed("node_error", cut(context.hide(f"{type(error).__name__}: {error}")))
+
+
+def scrubbed(outcome: Outcome, scrubber: Scrubber) -> Outcome:
+    """Return how an attempt ended without the secrets that its run has used."""
+    if not scrubber:
+        return outcome
+    match outcome:
+        case Succeeded():
+            output = scrubber.json(outcome.output)
+            if output is outcome.output:
+                return outcome
+            return replace(outcome, output=output, output_bytes=len(orjson.dumps(output)))
+        case Failed():
+            code, message = scrubber.text(outcome.code), scrubber.text(outcome.message)
+            return replace(outcome, code=code, message=message, data=scrubber.json(outcome.data))
+        case Suspended():
+            wait = replace(outcome.wait, shown=scrubber.json(dict(outcome.wait.shown)))
+            on_due, data = scrubber.json(dict(outcome.on_due)), scrubber.json(dict(outcome.data))
+            return Suspended(wait, on_due, data)
 
 
 def normalise(

@@ -3,10 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import orjson
@@ -14,9 +14,15 @@ from pydantic_core import to_jsonable_python
 
 from app.core.clock import Clock
 from app.core.ids import new_id
-from app.engine.attempt.masking import masked, may_hide
+from app.engine.attempt.masking import MASK, masked, may_hide
+from app.engine.attempt.scrubbing import NOTHING_TO_HIDE, Scrubber
+from app.engine.attempt.secrets import AttemptSecrets
 from app.engine.evidence.attaching import attached
-from app.engine.sdk import Fail, LogLevel
+from app.engine.language.expression_places import Path, without
+from app.engine.sdk import Credential, Fail, LogLevel
+
+if TYPE_CHECKING:  # a child process does without a database
+    from app.engine.credentials.vault import OwnersVault
 
 CommandKind = Literal["evidence", "event", "run", "response", "spend"]
 MAX_LOG_LINES = 1_000
@@ -87,6 +93,11 @@ class AttemptContext:
     """Tells why nothing more may be spent of a budget; None where nobody knows."""
     input: Any = None
     """The config after its expressions, as it is kept in the history."""
+    vault: "OwnersVault | None" = None
+    """None where no database is at hand, and where the step uses no credential."""
+    secrets: AttemptSecrets | None = None
+    scrubber: Scrubber = NOTHING_TO_HIDE
+    """Knows what is to be kept out of all that is stored of the run."""
 
     @property
     def idempotency_key(self) -> str:
@@ -104,7 +115,8 @@ class AttemptContext:
     def log(self, message: str, *, level: LogLevel = "info", data: Any = None) -> None:
         """Add a line to the run's log; beyond the limit, lines are dropped."""
         if len(self.lines) < MAX_LOG_LINES:
-            self.keep(LogLine(self.clock.now(), level, cut(str(message)), storable(data)))
+            line = LogLine(self.clock.now(), level, cut(self.hide(str(message))), storable(data))
+            self.keep(line)
 
     def attach_evidence(self, kind: str, content: Any, *, title: str = "") -> None:
         """Put something on record with the attempt; secrets in it are masked.
@@ -117,7 +129,10 @@ class AttemptContext:
         except (ValueError, TypeError, RecursionError) as error:
             message = cut(f"The evidence cannot be stored as JSON: {error}")
             raise Fail(message, code="invalid_evidence") from None
-        self.order("evidence", attached(cut(kind), encoded, cut(title), self.now()))
+        if self.scrubber:  # before its hash is taken
+            encoded = encode(self.scrubber.json(orjson.loads(encoded)))
+        title = cut(self.hide(title))
+        self.order("evidence", attached(cut(kind), encoded, title, self.now()))
 
     async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
         """Order a run of another workflow; returns its id.
@@ -165,7 +180,23 @@ class AttemptContext:
                 "all: use more steps, or references to where the data is.",
                 code="too_many_commands",
             )
-        self.commands.append(Command(kind, orjson.loads(encoded)))
+        self.commands.append(Command(kind, self.scrubber.json(orjson.loads(encoded))))
+
+    async def credential(
+        self, name: str, *, host: str | None = None, fresh: bool = False
+    ) -> Credential:
+        """Return a credential that the step's config names.
+
+        Raises:
+            Fail: no field names it, or it may not be sent to that host.
+            Retry: no access token could be fetched.
+        """
+        secrets = self.secrets or AttemptSecrets(self.scrubber, {})
+        return await secrets.credential(name, host, fresh=fresh)
+
+    def hide(self, text: str) -> str:
+        """Return a text without the secrets that the run has used so far."""
+        return self.scrubber.text(text)
 
     def spend(self, name: str, amount: float, unit: str | None = None) -> None:
         """Tell what was spent of a budget.
@@ -192,6 +223,9 @@ class AttemptContext:
 
     def keep(self, line: LogLine) -> None:
         """Take in a line."""
+        if self.scrubber:
+            message, data = self.hide(line.message), self.scrubber.json(line.data)
+            line = replace(line, message=message, data=data)
         self.lines.append(line)
 
 
@@ -212,11 +246,20 @@ def storable(data: Any) -> Any:
     return orjson.loads(encoded) if len(encoded) <= MAX_DATA_BYTES else "(data larger than 16 KiB)"
 
 
-def kept_input(config: Mapping[str, Any]) -> Any:
+def kept_input(
+    config: Mapping[str, Any],
+    places: Collection[Path] = (),
+    scrubber: Scrubber = NOTHING_TO_HIDE,
+) -> Any:
     """Return a rendered config (plain JSON) as the history keeps it, or a note that it is too large.
 
-    As JSON that is ready to be written, or a copy without what looks like a secret.
+    As JSON that is ready to be written, or a copy without what looks like a secret, what stands in the `places`, and what
+    the scrubber knows.
     """
+    if places:
+        config = without(config, places, instead=MASK)
+    if scrubber:
+        config = scrubber.json(config)
     encoded = orjson.dumps(config)
     if len(encoded) > MAX_DATA_BYTES or _NUL in encoded:
         return "(a config larger than 16 KiB, or with NUL characters)"

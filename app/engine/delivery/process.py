@@ -16,6 +16,7 @@ from app.core.config import Settings
 from app.core.errors import ConfigurationError
 from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
+from app.core.security.encryption import key_ring
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
 from app.engine.audit.anchors import anchor_file
@@ -23,6 +24,7 @@ from app.engine.audit.appending import audit_key_of, keep_audit
 from app.engine.children.ending import ChildEndings
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
+from app.engine.credentials.vault import Vault
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
@@ -104,17 +106,15 @@ class WorkerProcess:
         self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
         self._ask = asks_before_calls(self._gate)
         self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
+        self._vault = Vault(self._engine, key_ring(settings), self._http, self._clock)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(self._make_workshop(), self._loop)
+        put_back, slots = self._dispatcher.put_back, self._slots
         self._taker = Taker(
-            self._orchestrator.advance,
-            self._slots,
-            self._dispatcher.put_back,
-            self._clock,
-            self._stopping,
+            self._orchestrator.advance, slots, put_back, self._clock, self._stopping
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
@@ -148,6 +148,7 @@ class WorkerProcess:
             targets=Targets(self._engine),
             gate=self._gate,
             policies=self._policies.book,
+            vault=self._vault,
         )
 
     async def run(self) -> None:
@@ -198,6 +199,7 @@ class WorkerProcess:
         )
         await self._orchestrator.drain(self._settings.shutdown_seconds)
         await self._children.close()
+        await self._vault.close()
         for duty in self._renewing:
             await asyncio.to_thread(duty.stop)
         await asyncio.to_thread(self._watchdog.stop)

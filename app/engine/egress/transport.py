@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpcore
 import httpx
 
+from app.engine.egress.host_guard import HOST_GUARD
 from app.engine.egress.inflate import Inflater, Plain, take_decoder
 from app.engine.egress.pool import ConnectionPool
 from app.engine.guards.held import Ask
@@ -75,7 +76,11 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         held = self._ask()
         if held is not None:
             raise CallHeld(held.reason)
-        require_host(request.url.raw_host.decode("ascii"))
+        host = request.url.raw_host.decode("ascii")
+        require_host(host)
+        guard = HOST_GUARD.get()
+        if guard is not None:
+            guard(host)
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
         try:

@@ -55,7 +55,7 @@ class Gate:
         """Return what keeps a step of a run that has begun from starting."""
         if not self._known.switches:
             return None
-        used = () if step.credential is None else (step.credential,)
+        used = () if step.secrets is None else step.secrets.names
         return self.of_run(run.owner_id, run.workflow_id, begun=True) or self.of_credential(
             used, step.type
         )

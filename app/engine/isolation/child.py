@@ -120,6 +120,8 @@ class Child:
                     _relay(reply["log"], context)
             outcome = unpack_outcome(reply["outcome"])
             context.commands += [Command(**command) for command in reply.get("commands", ())]
+            if context.secrets is not None:
+                context.secrets.uses.update(((name, host), None) for name, host in reply["uses"])
         except (EOFError, OSError):
             return await self._crashed()
         except (ValueError, TypeError, KeyError):

@@ -22,7 +22,9 @@ from app.core.logging import configure_logging
 from app.engine.attempt.answers import OUT_OF_MEMORY, Refused, failure, normalise
 from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, LogLine
+from app.engine.attempt.secrets import secrets_of_a_child
 from app.engine.egress.client import build_client
+from app.engine.egress.host_guard import guarded_by
 from app.engine.egress.policy import build_policy
 from app.engine.guards.held import Held
 from app.engine.guards.hosts import HostLimit, calling_by, rule_of
@@ -44,9 +46,9 @@ class RelayedContext(AttemptContext):
 
     def keep(self, line: LogLine) -> None:
         """Send a line to the worker."""
-        self.lines.append(line)
+        super(RelayedContext, self).keep(line)  # a class with slots has no `super()` of its own
         if self.channel is not None:
-            self.channel.send({"log": line})
+            self.channel.send({"log": self.lines[-1]})
 
 
 class Runner:
@@ -89,6 +91,9 @@ class Runner:
             ports_in_use=frozenset(request.ports_in_use),
             channel=self._channel,
         )
+        if request.secrets is not None:
+            context.secrets = secrets_of_a_child(request.secrets)
+            context.scrubber = context.secrets.scrubber
         with calling_by(rule_of([HostLimit(**limit) for limit in request.hosts])):
             outcome = self._outcome(request, context)
         context.channel = None  # what a straggler logs would land in the next attempt's log
@@ -96,6 +101,7 @@ class Runner:
             {
                 "outcome": pack_outcome(outcome),
                 "commands": context.commands,
+                "uses": [] if context.secrets is None else [*context.secrets.uses],
                 "spent": self._left_something(),
             }
         )
@@ -106,7 +112,8 @@ class Runner:
                 tuple(path): compile_expression(source) for path, source in request.expressions
             }
             config = complete(self._node.config, request.config, expressions, request.scope)
-            answer = self._run(config, context)
+            with guarded_by(None if context.secrets is None else context.secrets.guard):
+                answer = self._run(config, context)
             return normalise(answer, request.ports, self._node.output, self._max_output_bytes)
         except Refused as refused:
             return refused.failed

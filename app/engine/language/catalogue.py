@@ -20,6 +20,8 @@ class NodeInfo:
     example: Mapping[str, Any]
     source: str
     is_loop: bool = False
+    takes_secrets: bool = False
+    """Whether `${{ secrets.… }}` may stand in its config."""
 
 
 class NodeCatalogue(Protocol):

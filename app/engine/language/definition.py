@@ -27,6 +27,18 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
     Raises:
         InvalidDefinition: with every problem; pointers are relative to the definition.
     """
+    plan, problems = read_definition(raw, catalogue)
+    if problems:
+        raise InvalidDefinition(_summary(problems), problems)
+    return plan
+
+
+def read_definition(raw: Any, catalogue: NodeCatalogue) -> tuple[Plan, list[Problem]]:
+    """Return the plan of a definition, which may be used only when there are no problems, and the problems.
+
+    Raises:
+        InvalidDefinition: it is no object, or too large to be looked at.
+    """
     _require_size(raw)
     surface: type[GraphShape] | type[DefinitionShape] = (
         GraphShape if "nodes" in raw else DefinitionShape
@@ -38,9 +50,7 @@ def parse_definition(raw: Any, catalogue: NodeCatalogue) -> Plan:
         plan = _parse_graph(shape, catalogue, problems)
     else:
         plan = DefinitionParser(catalogue, problems).parse(shape, inputs or {})
-    if problems:
-        raise InvalidDefinition(_summary(problems), problems)
-    return replace(plan, inputs=inputs, timeout_seconds=shape.timeout_seconds)
+    return replace(plan, inputs=inputs, timeout_seconds=shape.timeout_seconds), problems
 
 
 def _parse_graph(shape: GraphShape, catalogue: NodeCatalogue, problems: list[Problem]) -> Plan:

@@ -1,11 +1,13 @@
-"""Where a config holds bare expressions, told from its JSON Schema: strings of format `expression`, at any depth."""
+"""Where a config holds what is more than text, told from its JSON Schema: bare expressions, names of credentials."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 FORMAT = "expression"
+CREDENTIAL_FORMAT = "credential"
 LOCALS = "x-locals"
+KINDS = "x-credential-kinds"
 Path = tuple[str | int, ...]
 
 
@@ -18,20 +20,46 @@ class Place:
     local: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialPlace:
+    """A field that names a credential: where, what it says, and the kinds that it takes (none: any)."""
+
+    path: Path
+    name: str
+    kinds: tuple[str, ...]
+
+
 def expression_places(schema: Mapping[str, Any], config: Any) -> list[Place]:
     """Return the bare expressions of a config."""
-    return list(_places(schema, config, (), schema.get("$defs", {})))
+    found = _places(schema, config, (), schema.get("$defs", {}), FORMAT)
+    return [Place(path, text, tuple(told.get(LOCALS, ()))) for path, text, told in found]
 
 
-def without(config: Any, paths: set[Path], at: Path = ()) -> Any:
-    """Return a copy of a config with null in the given places."""
+def credential_places(schema: Mapping[str, Any], config: Any) -> list[CredentialPlace]:
+    """Return the names of credentials in a config."""
+    found = _places(schema, config, (), schema.get("$defs", {}), CREDENTIAL_FORMAT)
+    return [CredentialPlace(path, text, tuple(told.get(KINDS, ()))) for path, text, told in found]
+
+
+def without(config: Any, paths: Collection[Path], at: Path = (), instead: Any = None) -> Any:
+    """Return a copy of a config with null, or something else, in the given places."""
     if at in paths:
-        return None
+        return instead
     if isinstance(config, Mapping):
-        return {name: without(value, paths, (*at, name)) for name, value in config.items()}
+        return {name: without(value, paths, (*at, name), instead) for name, value in config.items()}
     if isinstance(config, list):
-        return [without(value, paths, (*at, index)) for index, value in enumerate(config)]
+        return [without(value, paths, (*at, i), instead) for i, value in enumerate(config)]
     return config
+
+
+def path_of(pointer: str, config: Any) -> Path:
+    """Return the path that a JSON pointer into a config stands for."""
+    path: list[str | int] = []
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        path.append(int(key) if isinstance(config, list) else key)
+        config = config[path[-1]]
+    return tuple(path)
 
 
 def put(config: Any, path: Path, value: Any) -> None:
@@ -41,15 +69,18 @@ def put(config: Any, path: Path, value: Any) -> None:
     config[path[-1]] = value
 
 
-def _places(schema: Any, value: Any, path: Path, definitions: Mapping[str, Any]) -> Iterator[Place]:
+def _places(
+    schema: Any, value: Any, path: Path, definitions: Mapping[str, Any], wanted: str
+) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
+    """Yield the strings of a format: where, the text, and what the schema tells of it."""
     if not isinstance(schema, Mapping):
         return
     for branch in _branches(schema, definitions):
-        if branch.get("format") == FORMAT and isinstance(value, str):
-            yield Place(path, value, tuple({**branch, **schema}.get(LOCALS, ())))
+        if branch.get("format") == wanted and isinstance(value, str):
+            yield path, value, {**branch, **schema}
             return
         for part, inner, item in _inside(branch, value):
-            yield from _places(inner, item, (*path, part), definitions)
+            yield from _places(inner, item, (*path, part), definitions, wanted)
 
 
 def _inside(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[str | int, Any, Any]]:

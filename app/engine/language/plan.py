@@ -1,7 +1,7 @@
 """The parsed form of a definition: a frozen graph of steps and edges. Everything behind the parser knows it alone."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -43,6 +43,35 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialUse:
+    """A credential that a step names: its name, where (a JSON pointer into the definition), and the kinds that fit (none: any)."""
+
+    name: str
+    at: str
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepSecrets:
+    """What a step needs of the vault."""
+
+    uses: tuple[CredentialUse, ...]
+    named: frozenset[str]
+    """Credentials that fields of its config name: the node asks for them."""
+    in_expressions: frozenset[str]
+    """Credentials that expressions read as `secrets.<name>`: their values stand in the config that the node gets."""
+    expressions: tuple[Expression, ...]
+    """Those expressions."""
+    places: frozenset[Path]
+    """Where they stand in the config."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of all the credentials."""
+        return self.named | self.in_expressions
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One place in the definition. `expressions` are the places in its config that hold a bare expression."""
 
@@ -61,8 +90,8 @@ class Step:
     """The time-out if the definition itself gives one: a step that waits for a run is limited by it, too."""
     late_schemas: tuple[str, ...] = ()
     """Fields of its config that hold a JSON Schema with expressions in it: they are checked in the run."""
-    credential: str | None = None
-    """The credential that its config names, if that is written out and no expression."""
+    secrets: StepSecrets | None = None
+    """None for the most: they use no credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +115,13 @@ class Plan:
     """The edges that lead back to a step before."""
     inputs: Mapping[str, Any] | None = None
     timeout_seconds: float | None = None
+
+    @property
+    def credential_uses(self) -> Iterator[CredentialUse]:
+        """Yield the credentials that its steps name, those of loops included."""
+        for step in self.steps.values():
+            yield from step.secrets.uses if step.secrets is not None else ()
+            yield from step.loop.body.credential_uses if step.loop is not None else ()
 
     @cached_property
     def outgoing(self) -> Mapping[str, tuple[Edge, ...]]:

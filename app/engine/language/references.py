@@ -12,6 +12,13 @@ RUN_FIELDS = ("id", "started_at", "trigger")
 WORKFLOW_FIELDS = ("id", "name", "version")
 STEP_FIELDS = ("output", "status", "error")
 ROOTS = ("input", "steps", "run", "workflow", "now")
+SECRETS = "secrets"
+
+NO_SECRETS_HERE = (
+    "`secrets` cannot be used here, where its value would be stored: name the credential in the `credential` field of the step "
+    "that sends it, or use `secrets` in `${{ … }}` in the config of such a step (node types with `takes_secrets`, such as "
+    "http_request_node)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,9 @@ class Scope:
         """Yield a problem when a reference can never hold, or holds on some ways through the workflow only."""
         root, *rest = reference.path
         names = (*ROOTS, *self.local)
-        if root not in names:
+        if root == SECRETS:
+            yield from self._secret(rest, at)
+        elif root not in names:
             detail = f"There is no variable {root!r} here.{nearest(str(root), names)} There are: {', '.join(names)}."
             yield Problem(at, "unknown_name", detail)
         elif root == "steps" and rest:
@@ -42,6 +51,13 @@ class Scope:
             yield from _field(
                 rest[0], RUN_FIELDS if root == "run" else WORKFLOW_FIELDS, at, str(root)
             )
+
+    def _secret(self, path: Sequence[str | int], at: str) -> Iterator[Problem]:
+        if SECRETS not in self.local:
+            yield Problem(at, "secrets_not_allowed_here", NO_SECRETS_HERE)
+        elif not path or not isinstance(path[0], str):
+            detail = 'Write which credential is meant: `secrets.name` or `secrets["a name"]`; it cannot come from data.'
+            yield Problem(at, "unknown_credential", detail)
 
     def _step(self, path: Sequence[str | int], at: str, *, optional: bool) -> Iterator[Problem]:
         step, rest, name = str(path[0]), path[1:], f"steps.{path[0]}"

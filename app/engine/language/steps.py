@@ -5,7 +5,13 @@ from typing import Any
 
 from app.core.errors import Problem
 from app.engine.language.catalogue import NodeCatalogue
-from app.engine.language.expression_places import Path, expression_places, without
+from app.engine.language.expression_places import (
+    CredentialPlace,
+    Path,
+    credential_places,
+    expression_places,
+    without,
+)
 from app.engine.language.expressions import (
     Expression,
     ExpressionFault,
@@ -15,8 +21,10 @@ from app.engine.language.expressions import (
     compile_template,
 )
 from app.engine.language.input_schema import schema_fields, schema_problems
-from app.engine.language.plan import Loop, Plan, RetryPolicy, Step
+from app.engine.language.plan import Loop, Plan, RetryPolicy, Step, StepSecrets
 from app.engine.language.problems import nearest, pointer
+from app.engine.language.references import SECRETS
+from app.engine.language.secret_uses import step_secrets
 from app.engine.language.shape import StepShape, read
 from app.engine.language.wiring import WiredStep
 
@@ -39,6 +47,7 @@ class StepParser:
         self._local: dict[Path, tuple[str, ...]] = {}
         self.config: Template = compile_template({})
         self.late_schemas: tuple[str, ...] = ()
+        self.secrets: StepSecrets | None = None
         self.when = self._compile(self.shape.when, "when") if self.shape.when is not None else None
         self._catalogue = catalogue
         if self.node is not None:
@@ -81,13 +90,14 @@ class StepParser:
             if "timeout_seconds" in self.shape.model_fields_set
             else None,
             late_schemas=self.late_schemas,
-            credential=self._credential(),
+            secrets=self.secrets,
         )
 
     def references(self) -> Iterator[tuple[Reference, str, tuple[str, ...]]]:
         """Yield what its expressions refer to: (reference, JSON pointer, extra names that are known there)."""
+        takes = (SECRETS,) if self.node is not None and self.node.takes_secrets else ()
         for place, reference in self.config.references:
-            yield reference, f"{self.at}/config{place}", ()
+            yield reference, f"{self.at}/config{place}", takes
         if self.when is not None:
             yield from ((reference, f"{self.at}/when", ()) for reference in self.when.references)
         for path, expression in self.expressions.items():
@@ -110,10 +120,6 @@ class StepParser:
             keep_going=config.get("on_item_error") == "continue",
         )
 
-    def _credential(self) -> str | None:
-        named = self.shape.config.get("credential")
-        return named if isinstance(named, str) and compile_template(named).is_static else None
-
     @property
     def _broken_config(self) -> bool:
         return any(problem.pointer == f"{self.at}/config" for problem in self.problems)
@@ -133,6 +139,8 @@ class StepParser:
         self.config = compile_template(plain)
         for at, fault in self.config.faults:
             self.complain(f"/config{at}", fault.code, fault.detail)
+        fields = self._credential_fields(self.node.config_schema)
+        self.secrets = step_secrets(self.config, plain, fields, f"{self.at}/config")
         if self.is_loop:
             self._require_limits_without_expressions(plain)
 
@@ -153,6 +161,15 @@ class StepParser:
             elif isinstance(value, Mapping):
                 for problem in schema_problems(value, name):
                     self.complain(f"/config{problem.pointer}", problem.code, problem.detail)
+
+    def _credential_fields(self, config_schema: Mapping[str, Any]) -> list[CredentialPlace]:
+        """Return the fields that name a credential; a name that data could choose is refused."""
+        fields = credential_places(config_schema, self.shape.config)
+        for field in fields:
+            if not compile_template(field.name).is_static:
+                detail = "The name of a credential cannot be an expression: write it, so that no data can choose another."
+                self.complain(pointer("config", *field.path), "invalid_value", detail)
+        return fields
 
     def _compile(self, source: str, place: str) -> Expression | None:
         try:

@@ -1,20 +1,22 @@
-"""What `http_request_node` makes of a response: its body, and the evidence of the call."""
+"""What `http_request_node` makes of a response: its body, when to try again, and the evidence of the call."""
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import pydantic_core
 
-from app.engine.sdk import Fail
+from app.engine.sdk import Context, Fail
 
 JSON_TYPE = re.compile(r"(application|text)/([\w.+-]+\+)?json\b", re.ASCII | re.IGNORECASE)
 # Python also knows codecs that are no charsets, some of them slow enough to stall a worker.
 TEXT_CHARSET = re.compile(
     r"(?ai)(utf-?(8|16|32)|(us-)?ascii|iso-?8859|latin|windows-|cp\d|koi8|shift|euc|gb|big5|mac)"
 )
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 MAX_SHOWN_BODY_BYTES = 16 * 1024
 SHOWN_HEADERS = (
     "content-type", "content-length", "content-encoding", "date", "etag", "last-modified", "location", "retry-after",
@@ -81,3 +83,18 @@ def _shown(response: httpx.Response, content: bytes) -> Any:
         return pydantic_core.from_json(content, allow_inf_nan=False)
     except ValueError:
         return text_of(response, content).replace("\x00", "\ufffd")
+
+
+def retry_after(response: httpx.Response, context: Context) -> float | None:
+    """Return how long the server asks to wait (RFC 9110, section 10.2.3): seconds, or until a date."""
+    value = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,10}", value, re.ASCII):
+        seconds = float(value)
+    else:
+        try:
+            date = parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        seconds = (date - context.now()).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

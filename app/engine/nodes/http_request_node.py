@@ -3,20 +3,28 @@
 import re
 import time
 from collections.abc import Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
 import httpx
 import pydantic_core
 from pydantic import AfterValidator, model_validator
 
-from app.engine.nodes._http_response import body_of, evidence_of, text_of
-from app.engine.sdk import Context, Fail, Field, Node, NodeConfig, NodeOutput, Retry
+from app.engine.nodes._http_auth import KINDS, exchange
+from app.engine.nodes._http_response import body_of, evidence_of, retry_after, text_of
+from app.engine.sdk import (
+    Context,
+    CredentialName,
+    Fail,
+    Field,
+    Node,
+    NodeConfig,
+    NodeOutput,
+    Retry,
+    credential_field,
+)
 
 CONNECT_SECONDS = 10.0
-EXCERPT_BYTES = 2_000
-MAX_RETRY_AFTER_SECONDS = 86_400.0
+EXCERPT_CHARACTERS = 2_000
 SET_BY_THE_PLATFORM = re.compile(
     r"connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade",
     re.IGNORECASE,
@@ -90,6 +98,12 @@ class Config(NodeConfig):
         default=None, description="Form fields to send as the body.", examples=[{"name": "Ada"}]
     )
     text: str | None = Field(default=None, description="Text to send as the body.")
+    credential: CredentialName | None = credential_field(
+        kinds=KINDS,
+        default=None,
+        description="A credential of the workflow's owner to send or sign with; the URL's host must be among its `allowed_hosts`.",
+        examples=["crm"],
+    )
     timeout_seconds: float = Field(
         default=30,
         gt=0,
@@ -148,6 +162,7 @@ class HttpRequest(Node[Config, Output]):
     """
 
     type = "http_request_node"
+    takes_secrets = True
     title = "HTTP request"
     example = {
         "method": "POST",
@@ -162,7 +177,8 @@ class HttpRequest(Node[Config, Output]):
         started, sent_at = time.perf_counter(), context.now()
         try:
             request = _request_of(config, context.idempotency_key)
-            async with context.http.stream(**request) as response:
+            follow = _follows(config)
+            async with exchange(context, request, config.credential, follow=follow) as response:
                 content = await _read(response, config.max_response_bytes)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure_of(error) from None
@@ -185,20 +201,23 @@ def _since(started: float) -> float:
 
 
 def _request_of(config: Config, idempotency_key: str) -> dict[str, Any]:
-    """Return what `httpx.AsyncClient.stream` takes."""
+    """Return what `httpx.AsyncClient.build_request` takes."""
     total, given = config.timeout_seconds, config.headers.items()
     headers = httpx.Headers([(name.encode(), value.encode()) for name, value in given])
     headers.setdefault("Idempotency-Key", idempotency_key)
-    follow = config.follow_redirects
     return {
         "method": config.method,
         "url": _url_of(config),
         "headers": headers,
         "timeout": httpx.Timeout(total, connect=min(total, CONNECT_SECONDS)),
-        "follow_redirects": config.method in ("GET", "HEAD") if follow is None else follow,
         "extensions": {"total_seconds": total},
         **_content_of(config, headers),
     }
+
+
+def _follows(config: Config) -> bool:
+    given = config.follow_redirects
+    return config.method in ("GET", "HEAD") if given is None else given
 
 
 def _url_of(config: Config) -> httpx.URL:
@@ -264,25 +283,11 @@ def _is_expected(status: int, expected: Sequence[int | str]) -> bool:
 def _unexpected(response: httpx.Response, content: bytes, context: Context) -> Fail | Retry:
     status = response.status_code
     message = f"{response.url.host} answered {status} {response.reason_phrase}".strip() + "."
-    data = {"status": status, "body": text_of(response, content[:EXCERPT_BYTES])}
+    shown = context.hide(text_of(response, content))[:EXCERPT_CHARACTERS]
+    data = {"status": status, "body": shown}
     if response.has_redirect_location:
         message += " It redirects: set `follow_redirects`, or call the new address."
     if status not in (408, 425, 429) and status < 500:
         return Fail(message, code="unexpected_status", data=data)
-    after = _retry_after(response, context) if status in (429, 503) else None
+    after = retry_after(response, context) if status in (429, 503) else None
     return Retry(message, code="unexpected_status", after_seconds=after, data=data)
-
-
-def _retry_after(response: httpx.Response, context: Context) -> float | None:
-    """Return how long the server asks to wait (RFC 9110, section 10.2.3): seconds, or until a date."""
-    value = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,10}", value, re.ASCII):
-        seconds = float(value)
-    else:
-        try:
-            date = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            return None
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        seconds = (date - context.now()).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

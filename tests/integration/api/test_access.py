@@ -44,6 +44,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
     ("PUT", "/workflows/{workflow_id}/policy"): {},
     ("PUT", "/teams/{team_id}/policy"): {},
+    ("PUT", "/credentials/{credential_id}"): {"name": "mine", "kind": "generic"},
 }
 
 
@@ -93,6 +94,7 @@ def _nowhere(path: str) -> str:
         sha256="7",
         schedule_id="7",
         team_id="7",
+        credential_id="7",
     )
 
 
@@ -120,6 +122,8 @@ async def test_another_owners_object_is_not_found(
     schedule = await ada.post(f"/workflows/{workflow['id']}/schedules", {"cron": "@daily"})
     key = await ada.post("/api-keys", {"name": "Ada's", "scopes": ["runs:read"]})
     session = (await ada.get("/me/sessions")).json()["items"][0]
+    credential = {"name": "mine", "kind": "generic", "data": {"key": "a secret"}}
+    credential_id = (await ada.post("/credentials", credential)).json()["id"]
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
         key_id=key.json()["id"],
@@ -132,6 +136,7 @@ async def test_another_owners_object_is_not_found(
         sha256="7",
         schedule_id=schedule.json()["id"],
         team_id=workflow["id"],
+        credential_id=credential_id,
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))

@@ -9,7 +9,6 @@ from app.api.deps import (
     Cursor,
     IfMatch,
     Limit,
-    Services,
     UserWorkflows,
     WorkflowId,
     needs,
@@ -31,7 +30,7 @@ from app.schemas.workflow import (
     WorkflowSummary,
 )
 from app.services.pages import DEFAULT_LIMIT
-from app.services.workflows import Saved, definition_problems
+from app.services.workflows import Saved
 
 router = APIRouter(
     prefix="/workflows",
@@ -115,14 +114,9 @@ def list_workflows(
     summary="Check a definition",
     responses=problems(401, *BODY_PROBLEMS),
 )
-def validate_definition(
-    form: DefinitionCheck, container: Services, workflows: UserWorkflows
-) -> CheckResult:
-    """Say what is wrong with a definition, and what policies do not allow of it, without saving it."""
-    found = [
-        *definition_problems(form.definition, container.catalogue),
-        *workflows.violations(form.definition),
-    ]
+def validate_definition(form: DefinitionCheck, workflows: UserWorkflows) -> CheckResult:
+    """Say what is wrong with a definition, as a workflow of yours, and what policies do not allow of it, without saving it."""
+    found = [*workflows.problems_of(form.definition), *workflows.violations(form.definition)]
     items = [ProblemItem(pointer=p.pointer, code=p.code, detail=p.detail) for p in found]
     return CheckResult(valid=not items, problems=items)
 

@@ -30,22 +30,31 @@ Piece = str | Expression
 class Template:
     """A compiled config value.
 
-    `references` and `faults` carry the JSON pointer of the string that they stand in; a template with faults cannot be
-    rendered.
+    `expressions`, `references` and `faults` carry the JSON pointer of the string that they stand in; a template with faults
+    cannot be rendered.
     """
 
-    __slots__ = ("_render", "faults", "is_static", "references")
+    __slots__ = ("_render", "expressions", "faults", "is_static")
 
-    references: tuple[tuple[str, Reference], ...]
+    expressions: tuple[tuple[str, Expression], ...]
     faults: tuple[tuple[str, ExpressionFault], ...]
     is_static: bool
 
     def __init__(self, value: Any) -> None:
         compiler = _Compiler()
         self._render = compiler.value(value, "")
-        self.references = tuple(compiler.references)
+        self.expressions = tuple(compiler.expressions)
         self.faults = tuple(compiler.faults)
         self.is_static = compiler.is_static
+
+    @property
+    def references(self) -> tuple[tuple[str, Reference], ...]:
+        """Return what the expressions refer to."""
+        return tuple(
+            (pointer, reference)
+            for pointer, expression in self.expressions
+            for reference in expression.references
+        )
 
     def render(self, scope: Mapping[str, Any]) -> Any:
         """Return the value with its expressions evaluated, all under one budget, as JSON that shares nothing.
@@ -65,7 +74,7 @@ def compile_template(value: Any) -> Template:
 
 class _Compiler:
     def __init__(self) -> None:
-        self.references: list[tuple[str, Reference]] = []
+        self.expressions: list[tuple[str, Expression]] = []
         self.faults: list[tuple[str, ExpressionFault]] = []
         self.is_static = True
 
@@ -91,7 +100,7 @@ class _Compiler:
         pieces = self._pieces(text, pointer)
         for piece in pieces:
             if isinstance(piece, Expression):
-                self.references += [(pointer, reference) for reference in piece.references]
+                self.expressions.append((pointer, piece))
         if len(pieces) == 1 and isinstance(pieces[0], Expression):
             return _typed(pieces[0], pointer)
         return _rendered(pieces, pointer)
