@@ -16,10 +16,9 @@ from app.core.security.tokens import TokenClaims, read_token
 from app.db.session import transaction
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.services.approvals import ApprovalLinks, Approvals, HandOn
-from app.services.callers import Caller, caller_of
+from app.services.callers import Caller, find_caller
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
-from app.services.users import authenticate
 from app.services.workflows import Workflows
 
 LOGIN_PATH = "/api/v1/login"
@@ -55,12 +54,12 @@ async def current_claims(
 def current_caller(
     request: Request, container: Services, claims: Annotated[TokenClaims, Depends(current_claims)]
 ) -> Caller:
-    """Return who is calling, read in a transaction of its own.
+    """Return who is calling and in which teams they are, read in a transaction of its own.
 
     Raises:
         NotAuthenticated: the account is gone, or has ended its older tokens.
     """
-    return caller_of(authenticate(container.engine, claims), address_of(request))
+    return find_caller(container.engine, claims, address_of(request))
 
 
 def address_of(request: Request) -> str:

@@ -14,8 +14,8 @@ from sqlmodel import Session
 from app.api.container import Container
 from app.core.errors import AutomateError, NotAuthenticated
 from app.core.security.tokens import TokenClaims
+from app.services.callers import find_caller
 from app.services.streams import Change, Feed
-from app.services.users import authenticate
 
 POLL_SECONDS: Final = 0.5
 READ_SHARE: Final = 20
@@ -51,7 +51,7 @@ async def _tell(
                 return
             if loop.time() - checked > KEEP_ALIVE_SECONDS:
                 checked = loop.time()
-                if not await asyncio.to_thread(_still_holds, container, claims):
+                if not await asyncio.to_thread(_bring_up_to_date, container, claims, feed):
                     return
                 yield format_sse_event(comment="listening")
             await asyncio.sleep(max(POLL_SECONDS, spent * READ_SHARE))
@@ -69,11 +69,12 @@ def _read(container: Container, feed: Feed) -> tuple[list[Change], bool]:
         return list(changes), over
 
 
-def _still_holds(container: Container, claims: TokenClaims) -> bool:
+def _bring_up_to_date(container: Container, claims: TokenClaims, feed: Feed) -> bool:
+    """Let a feed know in which teams its caller is now; returns whether the token still holds."""
     if container.clock.now().timestamp() >= claims.expires_at:
         return False
     try:
-        authenticate(container.engine, claims)
+        feed.caller = find_caller(container.engine, claims, feed.caller.address)
     except (NotAuthenticated, DBAPIError):
         return False
     return True

@@ -29,6 +29,10 @@ TAGS: Final = [
         "name": "Workflows",
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",
     },
+    {
+        "name": "Teams",
+        "description": "Own workflows together, share one with somebody, give one away. Roles: viewer, runner, editor, owner.",
+    },
     {"name": "Triggers", "description": "Start runs, from outside or by hand."},
     {
         "name": "Schedules",
@@ -105,8 +109,9 @@ PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of a route's errors."""
-    return {status: _documented(status) for status in sorted({*statuses, 503})}
+    """Return the documentation of a route's errors: who must be known (401) may also lack a role, or a scope (403)."""
+    also = {403, 503} if 401 in statuses else {503}
+    return {status: _documented(status) for status in sorted({*statuses, *also})}
 
 
 def install_openapi(app: FastAPI) -> None:

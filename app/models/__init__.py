@@ -8,6 +8,7 @@ from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
+from app.models.team import Team, TeamMember, TeamName, WorkflowShare
 from app.models.user import User
 from app.models.wait import Wait
 from app.models.worker import Worker
@@ -25,10 +26,14 @@ __all__ = [
     "RunLog",
     "Schedule",
     "StepAttempt",
+    "Team",
+    "TeamMember",
+    "TeamName",
     "User",
     "Wait",
     "Worker",
     "Workflow",
+    "WorkflowShare",
     "WorkflowVersion",
     "metadata",
 ]

@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 
-from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
+from app.core.errors import (
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    PermissionDenied,
+    Problem,
+    WorkflowDisabled,
+)
+from app.core.permissions import TeamRole
 from app.core.security.tokens import TokenClaims
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
@@ -16,6 +24,7 @@ from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
+from app.services.access import refusal
 
 MAX_KEY_CHARACTERS = 200
 WITHHELD_HEADERS = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HEADER})
@@ -68,18 +77,26 @@ class Target:
     key_ttl_seconds: int | None = None
 
 
-def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
-    """Return the run to be made. `caller` is the caller's e-mail address, if their access token still counts.
+def admit(
+    request: TriggerRequest,
+    target: Target | None,
+    caller: str | None,
+    role: TeamRole | None,
+    key: str,
+) -> NewRun:
+    """Return the run to be made. `caller` is the caller's e-mail address, if their access token still counts; `role` theirs.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
-        NotAuthenticated: neither the owner nor the webhook's token.
+        PermissionDenied: they may see the workflow, but not run it.
+        NotAuthenticated: neither somebody who may run it, nor the webhook's token.
         WorkflowDisabled: the owner has switched it off.
         InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller, key)
+    role = role if caller is not None else None
+    _authorise(request, target, caller, role, key)
     if not target.enabled:
         raise WorkflowDisabled
     if target.version_id is None or target.version is None:
@@ -93,7 +110,7 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
-        started_by=caller if _is_owner(request, target, caller) else None,
+        started_by=caller if _may_run(role) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
     )
@@ -115,13 +132,15 @@ def _context(request: TriggerRequest, rules: Mapping[str, Any] | None) -> Mappin
     raise InvalidInput("The run's context lacks what the workflow requires.", problems)
 
 
-def _authorise(request: TriggerRequest, target: Target, caller: str | None, key: str) -> None:
-    if _is_owner(request, target, caller):
+def _authorise(
+    request: TriggerRequest, target: Target, caller: str | None, role: TeamRole | None, key: str
+) -> None:
+    if _may_run(role):
         return
     if request.kind is TriggerKind.MANUAL:
         if caller is None:
             raise NotAuthenticated("The access token no longer holds: log in again.")
-        raise NotFound("There is no such workflow, or it is not yours.")
+        raise _refused(role)
     if target.webhook_auth is WebhookAuth.OPEN:
         return
     if request.token is not None:
@@ -132,19 +151,21 @@ def _authorise(request: TriggerRequest, target: Target, caller: str | None, key:
             "The webhook token is wrong: copy the workflow's `webhook_url` again."
         )
     if caller is not None:
-        raise NotFound("There is no such workflow, or it is not yours.")
+        raise _refused(role)
     raise NotAuthenticated(
         "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
         "owner with an access token that still holds."
     )
 
 
-def _is_owner(request: TriggerRequest, target: Target, caller: str | None) -> bool:
-    return (
-        caller is not None
-        and request.caller is not None
-        and request.caller.user_id == target.owner_id
-    )
+def _refused(role: TeamRole | None) -> NotFound | PermissionDenied:
+    if role is None:
+        return NotFound("There is no such workflow, or it is not yours.")
+    return PermissionDenied(refusal(TeamRole.RUNNER, role, "its owner"))
+
+
+def _may_run(role: TeamRole | None) -> bool:
+    return role is not None and role.includes(TeamRole.RUNNER)
 
 
 def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:

@@ -1,12 +1,17 @@
 """Who is calling: an account, with what it may do by its role, its teams, and the key that it came with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.core.errors import PermissionDenied
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
+from app.core.errors import NotAuthenticated, PermissionDenied
 from app.core.permissions import SCOPES_OF, Scope, TeamRole
+from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
-from app.models import User
+from app.db.session import transaction
+from app.models import TeamMember, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,26 @@ class Caller:
         )
 
 
-def caller_of(user: User, address: str | None = None) -> Caller:
+def caller_of(
+    user: User, teams: Mapping[str, TeamRole] | None = None, address: str | None = None
+) -> Caller:
     """Return an account as a caller who has logged in."""
-    return Caller(user.id, user.email, user.role, SCOPES_OF[user.role], address=address)
+    return Caller(user.id, user.email, user.role, SCOPES_OF[user.role], teams or {}, None, address)
+
+
+def find_caller(engine: Engine, claims: TokenClaims, address: str | None = None) -> Caller:
+    """Return whom a token stands for, with the teams that they are in now.
+
+    Raises:
+        NotAuthenticated: the account is gone, or has ended its older tokens.
+    """
+    membership = col(TeamMember.user_id) == User.id
+    query = select(User, TeamMember).join(TeamMember, membership, isouter=True)
+    with transaction(engine) as session:
+        rows: Sequence[tuple[User, TeamMember | None]] = session.exec(
+            query.where(User.id == claims.user_id)
+        ).all()
+    if not rows or rows[0][0].token_version != claims.token_version:
+        raise NotAuthenticated("The access token is no longer valid: log in again.")
+    teams = {member.team_id: member.role for _, member in rows if member is not None}
+    return caller_of(rows[0][0], teams, address)

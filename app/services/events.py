@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.clock import SyncedClock
-from app.core.errors import InvalidInput, NotAuthenticated, Problem
+from app.core.errors import AutomateError, InvalidInput, NotAuthenticated, Problem
 from app.core.ids import new_id
 from app.core.logging import get_logger
+from app.core.permissions import TeamRole
 from app.core.security.tokens import TokenClaims
 from app.db.group_commit import GroupCommit
 from app.engine.delivery.dispatch import BackgroundDispatch
@@ -22,8 +24,10 @@ from app.engine.events.starting import Refusal
 from app.engine.metrics.meters import ApiMeters
 from app.models import Event as EventRow
 from app.schemas.event import EventForm
+from app.services.access import require_team
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
+from app.services.desk_roles import publishing_teams
 from app.services.pages import newest_first
 from app.services.triggers import emails_of
 
@@ -33,13 +37,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EventRequest:
-    """What a caller publishes. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
+    """What a caller publishes, as their own or a team's. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
 
     caller: TokenClaims
     type: str
     correlation_id: str | None = None
     payload: Any = None
     id: str | None = None
+    team: str | None = None
     idempotency_key: str | None = None
     row_id: str = field(default_factory=new_id)
 
@@ -95,6 +100,7 @@ class EventDesk:
 
         Raises:
             NotAuthenticated: the access token no longer holds.
+            NotFound, PermissionDenied: it is not theirs to publish as this team's.
             InvalidInput: the Idempotency-Key cannot be used.
             Unavailable: the database does not answer; repeat with the same id, or the same Idempotency-Key.
         """
@@ -112,8 +118,11 @@ class EventDesk:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
             emails = emails_of(connection, [request.caller for request in batch])
-            admitted = [request for request in batch if request.caller in emails]
-            events = [_event(request, emails[request.caller], now) for request in admitted]
+            owners = _owners(connection, [one for one in batch if one.caller in emails])
+            admitted = [one for one in batch if isinstance(owners.get(one.row_id), str)]
+            events = [
+                _event(one, str(owners[one.row_id]), emails[one.caller], now) for one in admitted
+            ]
             published = publish(connection, events, now)
         new = [one.row_id for one in published if not one.duplicate]
         woken, run_ids = self._match(new) if new else ({}, ())
@@ -125,8 +134,7 @@ class EventDesk:
         if run_ids:
             first = new[0]
             taken[first] = _Taken(taken[first].answer, (*taken[first].run_ids, *run_ids))
-        refusal = NotAuthenticated("The access token no longer holds: log in again.")
-        return [taken.get(request.row_id, refusal) for request in batch]
+        return [taken.get(one.row_id) or _refusal(owners.get(one.row_id)) for one in batch]
 
     def _match(self, event_ids: Sequence[str]) -> tuple[Mapping[str, int], Sequence[str]]:
         """Match events that are committed: whatever goes wrong here, they are stored, and a worker's duty matches them."""
@@ -138,21 +146,41 @@ class EventDesk:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to list: a team's, or else the caller's own; None leaves a field open."""
+
+    type: str | None = None
+    correlation_id: str | None = None
+    team: str | None = None
+
+    def narrow(self, query: SelectOfScalar[EventRow]) -> SelectOfScalar[EventRow]:
+        """Return the query with the conditions that are no matter of rights."""
+        if self.type is not None:
+            query = query.where(col(EventRow.type) == self.type)
+        if self.correlation_id is not None:
+            query = query.where(col(EventRow.correlation_id) == self.correlation_id)
+        return query
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
-    """What a user may read of their events."""
+    """What a user may read of their events, and of their teams'."""
 
     session: Session
     caller: Caller
 
     def list(
-        self, event_type: str | None, correlation_id: str | None, limit: int, cursor: str | None
+        self, wanted: EventFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[EventForm], str | None]:
-        """Return a page of the events that are remembered, newest first, and the next page's cursor."""
-        query = select(EventRow).where(EventRow.owner_id == self.caller.id)
-        if event_type is not None:
-            query = query.where(col(EventRow.type) == event_type)
-        if correlation_id is not None:
-            query = query.where(col(EventRow.correlation_id) == correlation_id)
+        """Return a page of the events that are remembered, newest first, and the next page's cursor.
+
+        Raises:
+            NotFound: there is no such team, or the user is not in it.
+        """
+        owner_id = self.caller.id
+        if wanted.team is not None:
+            owner_id = require_team(self.session, self.caller, wanted.team, TeamRole.VIEWER).id
+        query = wanted.narrow(select(EventRow).where(EventRow.owner_id == owner_id))
         rows, next_cursor = newest_first(self.session, query, EventRow.id, limit, cursor)
         return [_form(row) for row in rows], next_cursor
 
@@ -170,10 +198,28 @@ def _form(row: EventRow) -> EventForm:
     )
 
 
-def _event(request: EventRequest, email: str, now: datetime) -> Event:
+def _owners(
+    connection: Connection, batch: Sequence[EventRequest]
+) -> Mapping[str, str | AutomateError]:
+    """Return whose each event is to be, or why it must not."""
+    asks = {(one.caller.user_id, one.team) for one in batch if one.team is not None}
+    teams = publishing_teams(connection, asks)
+    return {
+        one.row_id: one.caller.user_id if one.team is None else teams[one.caller.user_id, one.team]
+        for one in batch
+    }
+
+
+def _refusal(owner: str | AutomateError | None) -> AutomateError:
+    if isinstance(owner, AutomateError):
+        return owner
+    return NotAuthenticated("The access token no longer holds: log in again.")
+
+
+def _event(request: EventRequest, owner_id: str, email: str, now: datetime) -> Event:
     return Event(
         row_id=request.row_id,
-        owner_id=request.caller.user_id,
+        owner_id=owner_id,
         type=request.type,
         correlation_id=request.correlation_id,
         payload=request.payload,

@@ -21,13 +21,13 @@ from app.models import (
     Run,
     RunLog,
     StepAttempt,
-    User,
     Workflow,
     WorkflowVersion,
 )
 from app.schemas.evidence import EvidenceArtifact, EvidenceForm
 from app.services.access import require_readable_run
 from app.services.callers import Caller
+from app.services.owners import owner_of
 from app.services.pages import decode_cursor
 from app.services.runs import log_form, output_of
 
@@ -128,13 +128,13 @@ def evidence_form(row: Evidence) -> EvidenceForm:
 
 
 def _run_part(session: Session, run: Run) -> dict[str, Any]:
-    workflow, owner = session.get(Workflow, run.workflow_id), session.get(User, run.owner_id)
+    workflow, owner = session.get(Workflow, run.workflow_id), owner_of(session, run.owner_id)
     return {
         **_picked(run, _RUN_FIELDS),
         "trigger": run.trigger_kind,
         "output": output_of(run, run.id),
         "workflow": workflow.name if workflow else None,
-        "owner": owner.email if owner else None,
+        "owner": owner.name,
     }
 
 

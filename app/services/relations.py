@@ -11,16 +11,16 @@ from app.schemas.run import ChildForm
 MAX_CHILDREN = 1_000
 
 
-def relations_of(session: Session, run: Run, reader_id: str) -> dict[str, Any]:
+def relations_of(session: Session, run: Run, *, with_hooks: bool) -> dict[str, Any]:
     """Return the fields `parent`, `children` and `hook_calls` of a run's form.
 
-    The addresses of hooks are their owner's: whoever knows one can often write there.
+    The addresses of hooks are for those with a role on the run: whoever knows one can often write there.
     """
     parent = run.parent_run_id
     return {
         "parent": ParentForm(run_id=parent, step=run.parent_path) if parent else None,
         "children": _children_of(session, run.id),
-        "hook_calls": _calls_of(session, run.id) if run.owner_id == reader_id else [],
+        "hook_calls": _calls_of(session, run.id) if with_hooks else [],
     }
 
 

@@ -9,15 +9,17 @@ from sqlalchemy import BigInteger, Engine, Row, String
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.core.errors import NotAuthenticated
+from app.core.errors import NotAuthenticated, NotFound
 from app.core.logging import get_logger
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
+from app.db.session import transaction
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
-from app.engine.evidence.run_context import may_read, names_readers
+from app.engine.evidence.run_context import names_readers
+from app.services.access import require_readable_run
+from app.services.callers import find_caller
 from app.services.runs import output_of
-from app.services.users import authenticate
 
 POLL_SECONDS = 0.075
 PAUSE_SECONDS = 1.0
@@ -29,14 +31,13 @@ log = get_logger(__name__)
 # Those of the runs that are over, or have answered the call that waits for them.
 FIND_ANSWERS = Statement(
     """
-    SELECT r.id, r.owner_id, r.context, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
+    SELECT r.id, r.context, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
     FROM {rows} JOIN runs r ON r.id = v.id
     WHERE r.status IN ('succeeded', 'failed', 'cancelled', 'timed_out') OR r.response IS NOT NULL
     """,
     rows={"id": "uuid"},
     returns={
         "id": Id(),
-        "owner_id": Id(),
         "context": Json,
         "status": Status(RunStatus),
         "output": Json,
@@ -56,7 +57,7 @@ class Outcome:
     output: Any
     error: Any
     response: Mapping[str, Any] | None
-    owner_id: str
+    run_id: str
     context: Mapping[str, Any] | None
     """On what grounds the run was started, which may say who may read it."""
 
@@ -141,7 +142,7 @@ class RunWatch:
             output=output_of(row, row.id),
             error=row.error,
             response=row.response,
-            owner_id=row.owner_id,
+            run_id=row.id,
             context=row.context,
         )
         for waiter in self._waiting.get(row.id, ()):
@@ -153,14 +154,17 @@ class RunWatch:
 def may_see(engine: Engine, caller: TokenClaims | None, outcome: Outcome) -> bool:
     """Tell whether a caller who has waited for a run may see its output.
 
-    They may, unless the run's legal basis says who may read it: then these and its owner alone, by a login that holds.
+    They may, unless the run's legal basis says who may read it: then these alone and whoever has a role on the run, by a
+    login that holds.
     """
     if not names_readers(outcome.context):
         return True
     if caller is None:
         return False
     try:
-        user = authenticate(engine, caller)
-    except NotAuthenticated:
+        person = find_caller(engine, caller)
+        with transaction(engine) as session:
+            require_readable_run(session, person, outcome.run_id)
+    except (NotAuthenticated, NotFound):
         return False
-    return user.id == outcome.owner_id or may_read(outcome.context, user.email)
+    return True

@@ -14,6 +14,7 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
+from app.core.permissions import TeamRole
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
@@ -28,6 +29,7 @@ from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 from app.services.database_time import DatabaseTime
+from app.services.desk_roles import roles_of
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -75,6 +77,14 @@ class _NeedsValidation:
     schema: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _People:
+    """Those who trigger: the e-mail addresses of whose tokens still hold, and roles by user and workflow."""
+
+    emails: Mapping[TokenClaims, str]
+    roles: Mapping[tuple[str, str], TeamRole]
+
+
 class TriggerDesk:
     """Takes triggers; answers each once its run is committed. Lives on the event loop."""
 
@@ -104,7 +114,7 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
+            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -151,9 +161,16 @@ class TriggerDesk:
         )
         targets = self._targets(connection, rows)
         emails = emails_of(connection, [request.caller for request in batch])
+        found = [targets.get((request.workflow_id, request.version)) for request in batch]
+        askers = {
+            (request.caller.user_id, target.workflow_id, target.owner_id)
+            for request, target in zip(batch, found, strict=True)
+            if request.caller is not None and target is not None
+        }
+        people = _People(emails, roles_of(connection, askers))
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
-            for request in batch
+            self._admit_one(request, target, people)
+            for request, target in zip(batch, found, strict=True)
         ]
 
     def _targets(
@@ -183,11 +200,14 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, emails: Mapping[TokenClaims, str]
+        self, request: TriggerRequest, target: Target | None, people: _People
     ) -> NewRun | _NeedsValidation | Exception:
+        email = role = None
+        if request.caller is not None:
+            email = people.emails.get(request.caller)
+            role = people.roles.get((request.caller.user_id, request.workflow_id))
         try:
-            email = None if request.caller is None else emails.get(request.caller)
-            run = admit(request, target, email, self._key)
+            run = admit(request, target, email, role, self._key)
         except AutomateError as refusal:
             return refusal
         if (

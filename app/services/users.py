@@ -14,7 +14,6 @@ from sqlmodel import Session, col, select
 from app.core.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Problem
 from app.core.ids import new_id
 from app.core.security.passwords import hash_password, verify_password
-from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
 from app.db.session import transaction
 from app.models import User
@@ -57,19 +56,6 @@ def log_in(engine: Engine, throttle: Throttle, email: str, password: str, addres
         throttle.failed(address)
         raise NotAuthenticated(WRONG_CREDENTIALS)
     throttle.succeeded(email)
-    return user
-
-
-def authenticate(engine: Engine, claims: TokenClaims) -> User:
-    """Return the account that a token stands for.
-
-    Raises:
-        NotAuthenticated: the account is gone, or has ended its older tokens.
-    """
-    with transaction(engine) as session:
-        user = session.get(User, claims.user_id)
-    if user is None or user.token_version != claims.token_version:
-        raise NotAuthenticated("The access token is no longer valid: log in again.")
     return user
 
 

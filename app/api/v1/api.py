@@ -10,7 +10,9 @@ from app.api.v1.endpoints import (
     nodes,
     runs,
     schedules,
+    sharing,
     streams,
+    teams,
     triggers,
     workflows,
 )
@@ -20,7 +22,9 @@ ROUTERS = (
     triggers.router,
     events.router,
     account.router,
+    teams.router,
     workflows.router,
+    sharing.router,
     streams.router,  # before the runs: `/runs/stream` is no run's id
     schedules.router,
     runs.router,
