@@ -34,7 +34,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
     ("POST", "/workflows/{workflow_id}/schedules"): {"cron": "@daily"},
     ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
+    ("PUT", "/workflows/{workflow_id}/shares"): {"user": "bob@example.com", "role": "editor"},
+    ("POST", "/workflows/{workflow_id}/transfer"): {"owner": "bob@example.com"},
+    ("PATCH", "/teams/{team_id}"): {"name": "Mine"},
+    ("PUT", "/teams/{team_id}/members/{email}"): {"role": "owner"},
 }
+QUERIES = {("DELETE", "/workflows/{workflow_id}/shares"): {"user": "bob@example.com"}}
 
 
 def _application() -> FastAPI:
@@ -71,6 +76,8 @@ def _nowhere(path: str) -> str:
         path="step_1",
         sha256="7",
         schedule_id="7",
+        team_id="7",
+        email="bob@example.com",
     )
 
 
@@ -96,6 +103,7 @@ async def test_another_owners_object_is_not_found(
     workflow = await ada.save()
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
     schedule = await ada.post(f"/workflows/{workflow['id']}/schedules", {"cron": "@daily"})
+    team = (await ada.post("/teams", {"name": "Finance"})).json()
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
         workflow_id=workflow["id"],
@@ -105,9 +113,12 @@ async def test_another_owners_object_is_not_found(
         path="step_1",
         sha256="7",
         schedule_id=schedule.json()["id"],
+        team_id=team["id"],
+        email="bob@example.com",
     )
 
-    answer = await bob.call(method, address, json=BODIES.get((method, path)))
+    options = {"json": BODIES.get((method, path)), "params": QUERIES.get((method, path))}
+    answer = await bob.call(method, address, **options)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert (await ada.get(f"/workflows/{workflow['id']}")).json() == before
