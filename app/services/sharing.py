@@ -100,8 +100,9 @@ class Shares:
 
     def _team_id(self, team: str) -> str | None:
         named = select(TeamName.team_id).where(TeamName.name == team_key(team))
-        found = self.session.get(Team, parse_id(team) or self.session.exec(named).first() or "")
-        return None if found is None or found.deleted_at is not None else found.id
+        team_id = parse_id(team) or self.session.exec(named).first()
+        there_is = select(Team.id).where(Team.id == team_id, col(Team.deleted_at).is_(None))
+        return self.session.exec(there_is).first()
 
     def _require_room(self, workflow: Workflow, grantee: Owner) -> None:
         # Held until the commit, so that two who count at once do not both find room for the last one.

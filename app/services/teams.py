@@ -166,12 +166,13 @@ class Teams:
         return team
 
     def _take_name(self, team: Team, name: str) -> None:
-        taken = self.session.get(TeamName, team_key(name))
-        if taken is not None and taken.team_id == team.id:
+        key = team_key(name)
+        named = select(TeamName.team_id).where(TeamName.name == key)
+        if self.session.exec(named).first() == team.id:
             return
         try:
             with self.session.begin_nested():
-                self.session.add(TeamName(name=team_key(name), team_id=team.id))
+                self.session.add(TeamName(name=key, team_id=team.id))
         except IntegrityError:
             raise Conflict(
                 f"{name} is, or once was, the name of a team: take another one."
