@@ -131,13 +131,13 @@ def shared_roles(
     session: Session, caller: Caller, workflow_ids: Collection[str] | None = None
 ) -> Mapping[str, TeamRole]:
     """Return the workflows (of these, or all) that are shared with the caller or their teams, and in which role."""
-    query = select(WorkflowShare).where(col(WorkflowShare.grantee_id).in_(caller.owners))
+    granted = col(WorkflowShare.grantee_id).in_(caller.owners)
+    query = select(col(WorkflowShare.workflow_id), col(WorkflowShare.role)).where(granted)
     if workflow_ids is not None:
         query = query.where(col(WorkflowShare.workflow_id).in_(workflow_ids))
     found: dict[str, TeamRole] = {}
-    for share in session.exec(query):
-        role = highest(share.role, found.get(share.workflow_id))
-        found[share.workflow_id] = role or share.role
+    for workflow_id, role in session.exec(query):
+        found[workflow_id] = highest(role, found.get(workflow_id)) or role
     return found
 
 

@@ -4,24 +4,25 @@ One condition that names all of them would say the same, but planners then read 
 enough runs have come by.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import union_all
+from sqlalchemy import cast, column, func, true
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.errors import PermissionDenied
 from app.core.permissions import TeamRole
 from app.core.statuses import RunStatus, TriggerKind
+from app.db.types import Id
 from app.models import Run, Workflow
 from app.services.access import owner_role, refusal, role_on, shared_roles
 from app.services.callers import Caller
 from app.services.owners import owner_of
 
-WALKS_AT_ONCE: Final = 100
 Narrow = Callable[[SelectOfScalar[str]], SelectOfScalar[str]]
 
 
@@ -56,14 +57,11 @@ class Reach:
 
     def newest(self, session: Session, narrow: Narrow, limit: int) -> Sequence[str]:
         """Return the ids of the newest runs among these, newest first; `narrow` adds conditions."""
-        among = [
-            *(select(Run.id).where(Run.owner_id == id_) for id_ in self.owner_ids),
-            *(select(Run.id).where(Run.workflow_id == id_) for id_ in self.workflow_ids),
-        ]
-        walks = [narrow(query).order_by(col(Run.id).desc()).limit(limit) for query in among]
+        walk = _walk_on_postgres if session.get_bind().dialect.name == "postgresql" else _walk
         found: set[str] = set()
-        for start in range(0, len(walks), WALKS_AT_ONCE):
-            found.update(_ids(session, walks[start : start + WALKS_AT_ONCE]))
+        for place, ids in ((Run.owner_id, self.owner_ids), (Run.workflow_id, self.workflow_ids)):
+            if ids:
+                found.update(walk(session, place, ids, narrow, limit))
         return sorted(found, reverse=True)[:limit]
 
 
@@ -96,8 +94,22 @@ def _may(has: TeamRole | None, role: TeamRole) -> bool:
     return has is not None and has.includes(role)
 
 
-def _ids(session: Session, walks: Sequence[SelectOfScalar[str]]) -> Sequence[str]:
-    if len(walks) == 1:
-        return session.exec(walks[0]).all()
-    parts = [select(walk.subquery().c.id) for walk in walks]
-    return session.scalars(union_all(*parts)).all()
+def _walk(
+    session: Session, place: Any, ids: Sequence[str], narrow: Narrow, limit: int
+) -> Iterator[str]:
+    """Yield the newest of each id, with those of another among them."""
+    for id_ in ids:
+        query = narrow(select(Run.id).where(place == id_))
+        yield from session.exec(query.order_by(col(Run.id).desc()).limit(limit))
+
+
+def _walk_on_postgres(
+    session: Session, place: Any, ids: Sequence[str], narrow: Narrow, limit: int
+) -> Sequence[str]:
+    """Return the newest of each id, in one statement however many there are."""
+    given = cast(list(ids), ARRAY(UUID(as_uuid=False)))
+    each = func.unnest(given).table_valued(column("id", Id())).render_derived(name="each")
+    query = narrow(select(Run.id).where(place == each.c.id))
+    newest = query.order_by(col(Run.id).desc()).limit(limit).lateral()
+    among = select(newest.c.id).select_from(each).join(newest, true())
+    return session.scalars(among.order_by(newest.c.id.desc()).limit(limit)).all()
