@@ -1,4 +1,4 @@
-"""Who may call which route on which object: every route of the application × every way to have a role, or none."""
+"""Who may call which route on which object: every route of the application by every way to have a role, or none."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass

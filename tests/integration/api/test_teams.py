@@ -15,13 +15,12 @@ from tests.integration.api.tenants import make_workflow, user_ids
 
 
 @pytest.fixture
-async def bob(ada: Caller, sign_up: Sign) -> Caller:
-    """Somebody who is no administrator, and a stranger to Ada."""
+async def bob(sign_up: Sign) -> Caller:
     return await sign_up("bob@example.com")
 
 
 @pytest.fixture
-async def cat(bob: Caller, sign_up: Sign) -> Caller:
+async def cat(sign_up: Sign) -> Caller:
     return await sign_up("cat@example.com")
 
 
@@ -337,7 +336,7 @@ async def test_the_former_owner_keeps_the_runs_that_were_theirs(ada: Caller, bob
 
 
 async def test_what_would_not_hold_as_the_new_owners_is_not_given(
-    ada: Caller, bob: Caller, cat: Caller
+    ada: Caller, bob: Caller
 ) -> None:
     await _team(bob, ada="runner")
     called = await ada.save(name="Tell them")
