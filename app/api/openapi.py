@@ -46,6 +46,10 @@ TAGS: Final = [
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {
+        "name": "Audit",
+        "description": "What was done, by whom: chained, so that nothing changes unseen.",
+    },
+    {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
     },
@@ -91,6 +95,11 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "too_many_requests",
         "Too many attempts: try again in 42 seconds.",
     ),
+    431: (
+        "Headers too large",
+        "headers_too_large",
+        "The headers exceed 32 KiB: send less.",
+    ),
     503: (
         "A server that this needs does not answer",
         "unavailable",
@@ -108,9 +117,13 @@ BODY_PROBLEMS: Final = (400, 413, 415, 422)
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 
+ANYWHERE: Final = (400, 431, 503)
+"""What is answered before a request reaches its endpoint, or instead of it."""
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of a route's errors: who must be known (401) may also lack a role, or a scope (403)."""
-    also = {403, 503} if 401 in statuses else {503}
+    also = {403, *ANYWHERE} if 401 in statuses else {*ANYWHERE}
     return {status: _documented(status) for status in sorted({*statuses, *also})}
 
 

@@ -13,10 +13,11 @@ from sqlmodel import Session, col, select
 
 from app.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Problem
 from app.core.permissions import TeamRole
-from app.core.statuses import ApprovalStatus
+from app.core.statuses import ActorKind, ApprovalStatus
 from app.engine.approvals import deciding, rules, store
 from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Asked, Person
+from app.engine.audit.entry import Actor
 from app.engine.language.input_schema import input_problems
 from app.engine.store import database_now
 from app.models import Approval, ApprovalDecision, Approver, Run, TeamName
@@ -29,6 +30,7 @@ from app.schemas.approval import (
     LinkRequest,
 )
 from app.services.access import role_on
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
 
@@ -91,8 +93,9 @@ class Approvals:
             Conflict: it is over, I have decided already, or have seen something else.
             InvalidInput: the form does not fit.
         """
-        person = self._person(self._asked(approval_id))
-        _decide(self.session, self.hand_on, approval_id, person, _wish(decision, request))
+        person, wish = self._person(self._asked(approval_id)), _wish(decision, request)
+        asked = _decide(self.session, self.hand_on, approval_id, person, wish)
+        record(self.session, self.caller, _decided(asked, wish))
         return self.get(approval_id)
 
     def make_link(self, approval_id: str, request: LinkRequest) -> tuple[str, datetime]:
@@ -125,6 +128,8 @@ class Approvals:
             created_by=self.caller.id,
             expires_at=expires_at,
         )
+        details = {"approver": request.approver, "expires_at": expires_at}
+        record(self.session, self.caller, _change("approval_link.created", asked, details))
         return token, expires_at
 
     def _person(self, asked: Asked | None) -> Person:
@@ -167,6 +172,8 @@ class ApprovalLinks:
 
     session: Session
     hand_on: HandOn
+    address: str | None = None
+    """Where the request came from."""
 
     def show(self, token: str) -> LinkedApproval:
         """Return what is asked. Nothing is decided by looking.
@@ -193,7 +200,9 @@ class ApprovalLinks:
             ApprovalStatus.APPROVED if request.decision == "approve" else ApprovalStatus.REJECTED
         )
         person, wish = Person(link.approver), _wish(decision, request)
-        _decide(self.session, self.hand_on, link.approval_id, person, wish)
+        asked = _decide(self.session, self.hand_on, link.approval_id, person, wish)
+        by = Actor(ActorKind.LINK, email=link.approver, address=self.address)
+        record(self.session, by, _decided(asked, wish))
         connection = self.session.connection()
         if not store.USE_LINK.run(
             connection, token_hash=_hash(token), now=database_now(connection)
@@ -222,7 +231,7 @@ USED: Final = "This link was used already: it decides once."
 
 def _decide(
     session: Session, hand_on: HandOn, approval_id: str, person: Person, wish: Wish
-) -> None:
+) -> Asked:
     connection = session.connection()
     now = database_now(connection)
     asked = rules.require_sight(deciding.load(connection, approval_id), person)
@@ -232,6 +241,16 @@ def _decide(
     run_ids = deciding.take(connection, asked, person, wish, now)
     if run_ids:
         hand_on(run_ids)
+    return asked
+
+
+def _decided(asked: Asked, wish: Wish) -> Change:
+    details = {"step": asked.path, "shown_hash": asked.shown_hash}
+    return _change(f"approval.{wish.decision}", asked, details)
+
+
+def _change(action: str, asked: Asked, details: dict[str, Any]) -> Change:
+    return Change(action, "approval", asked.id, asked.owner_id, details, asked.run_id)
 
 
 def _wish(decision: ApprovalStatus, request: DecisionRequest) -> Wish:

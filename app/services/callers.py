@@ -53,7 +53,7 @@ class Caller:
 
 
 def caller_of(
-    user: User, teams: Mapping[str, TeamRole] | None = None, address: str | None = None
+    user: User, address: str | None = None, teams: Mapping[str, TeamRole] | None = None
 ) -> Caller:
     """Return an account as a caller who has logged in."""
     return Caller(user.id, user.email, user.role, SCOPES_OF[user.role], teams or {}, None, address)
@@ -74,4 +74,4 @@ def find_caller(engine: Engine, claims: TokenClaims, address: str | None = None)
     if not rows or rows[0][0].token_version != claims.token_version:
         raise NotAuthenticated("The access token is no longer valid: log in again.")
     teams = {member.team_id: member.role for _, member in rows if member is not None}
-    return caller_of(rows[0][0], teams, address)
+    return caller_of(rows[0][0], address, teams)

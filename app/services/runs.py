@@ -23,7 +23,7 @@ from app.core.statuses import (
 from app.engine.artifacts.store import Artifact
 from app.models import Evidence, Run, RunLog, StepAttempt
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
-from app.services.access import require_readable_run, require_workflow, role_on
+from app.services.access import require_readable_run, require_workflow
 from app.services.callers import Caller
 from app.services.pages import decode_cursor, make_cursor, read_cursor
 from app.services.relations import relations_of
@@ -117,7 +117,7 @@ class Runs:
         return RunForm(
             **summary_of(run).model_dump(),
             context=run.context,
-            **relations_of(self.session, run, with_hooks=self._has_a_role(run)),
+            **relations_of(self.session, self.caller, run),
             input=run.input,
             output=output,
             control=run.control,
@@ -185,9 +185,6 @@ class Runs:
         rows = self.session.exec(query.order_by(*_LOG_KEY).limit(limit + 1)).all()
         next_cursor = _log_cursor(rows[limit - 1]) if len(rows) > limit else None
         return [log_form(row, run.context) for row in rows[:limit]], next_cursor
-
-    def _has_a_role(self, run: Run) -> bool:
-        return role_on(self.session, self.caller, run) is not None
 
 
 def summarise(attempts: Sequence[StepAttempt], *, over: bool) -> list[StepForm]:

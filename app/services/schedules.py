@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -27,6 +28,7 @@ from app.engine.scheduling.cron import (
 from app.models import Schedule, Workflow, WorkflowVersion
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.access import require_workflow
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
 
@@ -71,6 +73,7 @@ class Schedules:
         schedule.next_fire_at = _next_fire_at(schedule, now)
         self.session.add(schedule)
         self.session.flush()
+        self._record("created", schedule)
         return form_of(schedule, now)
 
     def list(
@@ -116,6 +119,7 @@ class Schedules:
         if changed:
             schedule.updated_at, schedule.last_error = now, None
             schedule.saved_by = self.caller.id
+            self._record("changed", schedule, fields=sorted(changed))
         self.session.flush()
         return form_of(schedule, now)
 
@@ -128,6 +132,7 @@ class Schedules:
         _, schedule = self._require(workflow_id, schedule_id, TeamRole.EDITOR)
         self.session.delete(schedule)
         self.session.flush()
+        self._record("deleted", schedule)
 
     def _require(
         self, workflow_id: str, schedule_id: str, role: TeamRole
@@ -143,6 +148,17 @@ class Schedules:
         if found is None:
             raise NotFound(f"This workflow has no schedule {schedule_id}.")
         return workflow, found
+
+    def _record(self, done: str, schedule: Schedule, **details: Any) -> None:
+        told = {
+            "workflow_id": schedule.workflow_id,
+            "cron": schedule.cron,
+            "timezone": schedule.timezone,
+            "enabled": schedule.enabled,
+            **details,
+        }
+        change = Change(f"schedule.{done}", "schedule", schedule.id, schedule.owner_id, told)
+        record(self.session, self.caller, change)
 
     def _require_room(self, workflow: Workflow) -> None:
         # Held until the commit, so that two who count at once do not both find room for the last one.

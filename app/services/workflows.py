@@ -1,7 +1,7 @@
 """Workflows: saved, versioned, changed under guard, hidden when deleted."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,24 +11,22 @@ from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from app.core.clock import Clock
-from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionFailed, Problem
+from app.core.errors import Conflict, NotFound, PreconditionFailed, Problem
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.engine.language.catalogue import NodeCatalogue
-from app.engine.language.definition import parse_definition
 from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, NewWorkflow, WorkflowChanges, WorkflowDraft
 from app.services.access import require_team, require_workflow
 from app.services.approver_checks import approver_problems
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
-from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
+from app.services.save_checks import check
 from app.services.standings import Standing, standings_of
 from app.services.workflow_lists import WorkflowFilter
-
-DEDUPE_NAMES = ("input", "headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,9 @@ class Workflows:
         )
         self.session.add(workflow)
         self.session.flush()
-        return self.saved(workflow, self._add_version(workflow, draft.definition))
+        version = self._add_version(workflow, draft.definition)
+        self._record("created", workflow, version=version.version, sha256=version.checksum)
+        return self.saved(workflow, version)
 
     def list(
         self, wanted: WorkflowFilter, limit: int, cursor: str | None
@@ -128,7 +128,9 @@ class Workflows:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
+        was_enabled = saved.workflow.enabled
         self.compare_and_set(saved.workflow, values, if_match)
+        self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
             return saved
         return replace(saved, version=self._add_version(saved.workflow, definition))
@@ -144,6 +146,7 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.OWNER)
         _require_match(workflow, if_match)
         self.compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str) -> Saved:
         """Give the webhook address another token; the old one is refused from now on.
@@ -155,6 +158,7 @@ class Workflows:
         saved = self.get(workflow_id, TeamRole.EDITOR)
         serial = saved.workflow.webhook_serial + 1
         self.compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        self._record("webhook_rotated", saved.workflow)
         return saved
 
     def versions(
@@ -213,6 +217,21 @@ class Workflows:
         self.session.flush()
         return version
 
+    def _record_changes(
+        self, workflow: Workflow, values: Mapping[str, Any], *, was_enabled: bool
+    ) -> None:
+        """Put on record which fields were changed; not to what, for that may hold secrets."""
+        if workflow.enabled is not was_enabled:
+            self._record("enabled" if workflow.enabled else "disabled", workflow)
+        fields = sorted(values.keys() - {"enabled"})
+        if fields:
+            self._record("changed", workflow, fields=fields, version=workflow.version)
+
+    def _record(self, done: str, workflow: Workflow, **details: Any) -> None:
+        told = {"name": workflow.name, **details}
+        change = Change(f"workflow.{done}", "workflow", workflow.id, workflow.owner_id, told)
+        record(self.session, self.caller, change)
+
     def compare_and_set(
         self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None
     ) -> None:
@@ -235,46 +254,9 @@ class Workflows:
         self.session.refresh(workflow)
 
 
-def check(
-    definition: dict[str, Any] | None,
-    dedupe: Dedupe | None,
-    catalogue: NodeCatalogue,
-    others: Sequence[Problem] = (),
-) -> None:
-    """Check what a caller wants to save; what is None stays as it is. `others` are problems found elsewhere.
-
-    Raises:
-        InvalidDefinition: every problem at once, with pointers into the request body.
-    """
-    problems = [*_dedupe_problems(dedupe), *others]
-    if definition is not None:
-        problems = [*definition_problems(definition, catalogue), *problems]
-    if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InvalidDefinition(
-            f"The workflow has {count}: mend what `errors` lists and send it again.", problems
-        )
-
-
-def definition_problems(definition: Any, catalogue: NodeCatalogue) -> Sequence[Problem]:
-    """Return everything that is wrong with a definition, with pointers that begin with `/definition`."""
-    try:
-        parse_definition(definition, catalogue)
-    except InvalidDefinition as error:
-        return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in error.problems]
-    return []
-
-
 def checksum(definition: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a definition as JSON with sorted keys: equal ones have equal checksums."""
     return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
-    if dedupe is None or dedupe.key is None:
-        return
-    what = "a dedupe key sees `input` and `headers`"
-    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:

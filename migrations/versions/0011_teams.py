@@ -1,7 +1,7 @@
 """teams: owners of workflows beside people, and workflows that are shared.
 
 Revision ID: 0011
-Revises: 0007
+Revises: 0008
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from app.db.sqlite_schema import replace_in_table
 from app.db.types import Id, UtcDateTime
 
 revision = "0011"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

@@ -104,6 +104,10 @@ NAMES_NO_OBJECT: Final[set[Route]] = {
     ("POST", "/workflows"),
     ("POST", "/workflows/validate"),
     ("GET", "/admin/status"),
+    ("GET", "/admin/audit"),
+    ("GET", "/admin/audit/export"),
+    ("GET", "/admin/audit/verify"),
+    ("GET", "/audit"),
 }
 """Routes for which scopes are all there is; lists are held to their owners by `test_tenants.py`."""
 BODIES: Final[dict[Route, Any]] = {

@@ -335,9 +335,7 @@ async def test_the_former_owner_keeps_the_runs_that_were_theirs(ada: Caller, bob
     assert (await bob.get(f"/runs/{run_id}")).status_code == 200
 
 
-async def test_what_would_not_hold_as_the_new_owners_is_not_given(
-    ada: Caller, bob: Caller
-) -> None:
+async def test_what_would_not_hold_as_the_new_owners_is_not_given(ada: Caller, bob: Caller) -> None:
     await _team(bob, ada="runner")
     called = await ada.save(name="Tell them")
     saved = await ada.save(on_success=[{"workflow": called["name"]}])

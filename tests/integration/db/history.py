@@ -19,6 +19,7 @@ LARGE = frozenset(
         "approval_links",
         "hook_calls",
         "workflow_versions",
+        "audit_log",
     }
 )
 """Tables that grow with every run, or every save. The others (users, teams, shares, workflows, schedules, workers) stay small enough that
@@ -63,11 +64,12 @@ _STATEMENTS = (
     """,
     f"""
     UPDATE workflows SET owner_id = pg_temp.id('team', 1 + (hashtext(name) & 1023) % {TEAMS}) WHERE (hashtext(name) & 3) = 0
+        AND owner_id NOT IN (pg_temp.id('user', 1), pg_temp.id('user', 2))
     """,
     f"""
     INSERT INTO workflow_shares (workflow_id, grantee_id, role, created_by, created_at)
     SELECT pg_temp.id('workflow', n), pg_temp.id('user', n % {USERS} + 1), 'viewer', pg_temp.id('user', 1), now()
-    FROM generate_series(1, {WORKFLOWS}) n
+    FROM generate_series(1, {WORKFLOWS}) n WHERE n % {USERS} > 1
     """,
     f"""
     INSERT INTO schedules (id, owner_id, workflow_id, cron, timezone, misfire, enabled, next_fire_at, created_at, updated_at)
@@ -159,6 +161,15 @@ _STATEMENTS = (
     f"""
     INSERT INTO hook_calls (run_id, url, tries, next_try_at, answered_at)
     SELECT pg_temp.id('run', n), 'https://example.com/' || repeat('x', 100), 1, CASE WHEN n % 500 = 0 THEN now() END, now()
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO audit_log (seq, at, actor_kind, actor_id, actor_email, action, target_kind, target_id, owner_id, run_id,
+                           details, previous_hash, hash)
+    SELECT n, now() - ({RUNS} - n) * interval '1 second', 'user', pg_temp.id('user', n % {USERS} + 1),
+           'user' || n % {USERS} + 1 || '@example.com', (ARRAY['login.succeeded', 'workflow.changed', 'run.cancelled'])[n % 3 + 1],
+           'thing', n::text, pg_temp.id('user', n % {USERS} + 1), CASE WHEN n % 3 = 2 THEN pg_temp.id('run', n) END, {_JSON},
+           repeat('x', 64), repeat('x', 64)
     FROM generate_series(1, {RUNS}) n
     """,
 )

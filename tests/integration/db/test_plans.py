@@ -21,12 +21,14 @@ from app.core.permissions import TeamRole
 from app.core.statuses import ApprovalStatus, RunStatus, TriggerKind
 from app.db.base import make_engine
 from app.db.statement import Statement
+from app.db.tenancy import Tenancy
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.registry import Catalogue
 from app.engine.store import SQLITE_NOW
 from app.models import TeamMember, User
 from app.schemas.control import BulkRequest
 from app.services.approvals import Approvals
+from app.services.audit_log import AuditFilter, AuditLog
 from app.services.callers import Caller, caller_of
 from app.services.controls import ONGOING, Controls
 from app.services.events import EventFilter, Events
@@ -148,20 +150,32 @@ def _plans_of_lists(engine: Engine) -> dict[str, Any]:
         _read_everything(session)
     event.remove(engine, "before_cursor_execute", note)
     queries = {sql: values for sql, values in sent.items() if sql.startswith("SELECT")}
-    with engine.connect() as connection:
-        return {
-            sql: connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values).scalar_one()[0][
-                "Plan"
-            ]
-            for sql, values in queries.items()
-        }
+    with Session(engine) as session:
+        plans = _explained(session, queries)
+        Tenancy(engine).confine(session, [ID], "ada@example.com")
+        confined = _explained(session, {sql: queries[sql] for sql in queries if _confines(sql)})
+    return plans | {f"confined: {sql}": plan for sql, plan in confined.items()}
+
+
+def _confines(sql: str) -> bool:
+    """Tell whether a query is one of those that the API sends within a tenant's walls."""
+    return "FROM users" not in sql and "approv" not in sql
+
+
+def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        sql: session.connection()
+        .exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values)
+        .scalar_one()[0]["Plan"]
+        for sql, values in queries.items()
+    }
 
 
 def _ada(session: Session) -> Caller:
     """Return somebody with runs of her own, of three teams, and of workflows that are shared with her."""
     user = session.exec(select(User).where(User.email == "user500@example.com")).one()
     mine = session.exec(select(TeamMember).where(TeamMember.user_id == user.id)).all()
-    ada = caller_of(user, {member.team_id: member.role for member in mine})
+    ada = caller_of(user, teams={member.team_id: member.role for member in mine})
     reach = reach_of(session, ada, TeamRole.VIEWER)
     assert len(reach.owner_ids) == 4
     assert reach.workflow_ids
@@ -191,11 +205,27 @@ def _read_everything(session: Session) -> None:
     controls = Controls(session, ada, Catalogue(), [])
     for bulk in (BulkRequest(status=RunStatus.QUEUED), BulkRequest(ids=[run.id])):
         controls._matching(bulk, ONGOING, 100)
+    _read_audit_log(session, ada)
     events, approvals = Events(session, ada), Approvals(session, ada, lambda _: None)
     for named in ((None, None), ("type1", None), ("type1", "order 1")):
         events.list(EventFilter(*named), 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
+
+
+def _read_audit_log(session: Session, ada: Caller) -> None:
+    AuditLog(session, ada).mine(50, None)
+    for wanted in (
+        AuditFilter(),
+        AuditFilter(actor=ada.id, target_kind="thing"),
+        AuditFilter(actor=ada.email),
+        AuditFilter(action="login.failed"),
+        AuditFilter(target_id="7"),
+        AuditFilter(owner_id=ada.id),
+        AuditFilter(run_id=ID),
+        AuditFilter(since=NOW - timedelta(hours=1), until=NOW),
+    ):
+        AuditLog(session, ada, wanted).all(50, None)
 
 
 def _read_through(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -12,14 +12,22 @@ from app.db.migrate import downgrade, upgrade
 from app.models import Event, Run, Schedule, Team, User, Workflow
 from tests.integration.api.tenants import make_team, make_workflow
 
-BEFORE = "0007"
+BEFORE = "0008"
 
 
 def test_what_teams_own_goes_back_to_whoever_made_them(database_url: str) -> None:
     engine, user_id = make_engine(database_url), new_id()
     with Session(engine) as session:
-        account = {"email": "ada@example.com", "password_hash": "", "role": Role.MEMBER}
-        session.add(User(id=user_id, created_at=SystemClock().now(), **account))
+        now = SystemClock().now()
+        session.add(
+            User(
+                id=user_id,
+                email="ada@example.com",
+                password_hash="",
+                role=Role.MEMBER,
+                created_at=now,
+            )
+        )
         session.commit()
     team_id = make_team(engine, {user_id: TeamRole.OWNER})
     with Session(engine) as session:

@@ -9,7 +9,6 @@ from app.api.deps import (
     CurrentCaller,
     OpenSession,
     Services,
-    UserWorkflows,
     WorkflowId,
     needs,
 )
@@ -19,6 +18,7 @@ from app.schemas.common import Page
 from app.schemas.team import Grantee, ShareDraft, ShareForm, TransferReceipt, TransferRequest
 from app.services.sharing import Shares
 from app.services.transfers import Transfers
+from app.services.workflows import Workflows
 
 router = APIRouter(prefix="/workflows/{workflow_id}", tags=["Teams"], route_class=GuardedRoute)
 
@@ -28,6 +28,14 @@ async def get_shares(container: Services, caller: CurrentCaller, session: OpenSe
     return Shares(session, caller, container.clock)
 
 
+async def get_transfers(
+    container: Services, caller: CurrentCaller, session: OpenSession
+) -> Transfers:
+    """Return what the caller may do to let go of workflows: what is another's afterwards passes no wall around the caller."""
+    return Transfers(Workflows(session, caller, container.catalogue, container.clock))
+
+
+UserTransfers = Annotated[Transfers, Depends(get_transfers)]
 UserShares = Annotated[Shares, Depends(get_shares)]
 
 
@@ -77,11 +85,11 @@ def unshare_workflow(
     responses=problems(401, 404, 409, *BODY_PROBLEMS),
 )
 def transfer_workflow(
-    workflow_id: WorkflowId, form: TransferRequest, workflows: UserWorkflows
+    workflow_id: WorkflowId, form: TransferRequest, transfers: UserTransfers
 ) -> TransferReceipt:
     """Give a workflow, with its schedules, to a team in which I am editor, or to another person.
 
     From then on its runs use the new owner's credentials, events and workflows; what would not hold there is refused (409).
     Shares end. Another person finds it disabled, and enables it when they have read it.
     """
-    return Transfers(workflows).transfer(workflow_id, form)
+    return transfers.transfer(workflow_id, form)

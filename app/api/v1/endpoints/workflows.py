@@ -32,8 +32,9 @@ from app.schemas.workflow import (
     WorkflowSummary,
 )
 from app.services.pages import DEFAULT_LIMIT
+from app.services.save_checks import definition_problems
 from app.services.workflow_lists import WorkflowFilter
-from app.services.workflows import Saved, definition_problems
+from app.services.workflows import Saved
 
 router = APIRouter(
     prefix="/workflows",
