@@ -68,7 +68,7 @@ async def current_proof(
 def current_caller(
     request: Request, container: Services, proof: Annotated[Proof, Depends(current_proof)]
 ) -> Caller:
-    """Return who is calling, as their account is now.
+    """Return who is calling, as their account and their teams are now.
 
     Raises:
         NotAuthenticated: the account is gone or closed, or has ended this token, session or key.

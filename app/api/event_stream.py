@@ -64,7 +64,7 @@ async def _tell(
                 return
             if loop.time() - checked > KEEP_ALIVE_SECONDS:
                 checked = loop.time()
-                if not await asyncio.to_thread(_still_holds, container, listener.proof):
+                if not await asyncio.to_thread(_bring_up_to_date, container, listener.proof, feed):
                     return
                 yield format_sse_event(comment="listening")
             await asyncio.sleep(max(POLL_SECONDS, spent * READ_SHARE))
@@ -83,14 +83,16 @@ def _read(container: Container, feed: Feed) -> tuple[list[Change], bool]:
         return list(changes), over
 
 
-def _still_holds(container: Container, proof: Proof) -> bool:
+def _bring_up_to_date(container: Container, proof: Proof, feed: Feed) -> bool:
+    """Let a feed know in which teams its caller is now; returns whether the proof still holds."""
     now = container.clock.now()
     if isinstance(proof, TokenClaims) and now.timestamp() >= proof.expires_at:
         return False
     try:
-        return Scope.RUNS_READ in container.callers.find(proof, now).scopes
+        feed.caller = container.callers.find(proof, now, feed.caller.address)
     except (NotAuthenticated, DBAPIError):
         return False
+    return Scope.RUNS_READ in feed.caller.scopes
 
 
 def _encode(change: Change) -> bytes:

@@ -33,6 +33,10 @@ TAGS: Final = [
         "name": "Workflows",
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",
     },
+    {
+        "name": "Teams",
+        "description": "Own workflows together, share one with somebody, give one away. Roles: viewer, runner, editor, owner.",
+    },
     {"name": "Triggers", "description": "Start runs, from outside or by hand."},
     {
         "name": "Schedules",
@@ -130,8 +134,9 @@ ANYWHERE: Final = (400, 431, 503)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of a route's errors."""
-    return {status: _documented(status) for status in sorted({*statuses, *ANYWHERE})}
+    """Return the documentation of a route's errors: who must be known (401) may also lack a role, or a scope (403)."""
+    also = {403, *ANYWHERE} if 401 in statuses else {*ANYWHERE}
+    return {status: _documented(status) for status in sorted({*statuses, *also})}
 
 
 def install_openapi(app: FastAPI) -> None:

@@ -14,7 +14,8 @@ from app.core.config import load_settings
 from app.core.errors import NotFound
 from app.core.ids import parse_id
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
-from app.models import Run, RunLog, StepAttempt, User, Workflow
+from app.models import Run, RunLog, StepAttempt, Workflow
+from app.services.owners import owner_of
 from app.services.runs import summarise
 
 SHOWN_CHARACTERS = 500
@@ -67,14 +68,14 @@ def show(run_id: Annotated[str, typer.Argument(help="The run's id.")]) -> None:
 
 
 def _head(run: Run, session: Session) -> Iterator[tuple[str, str]]:
-    workflow, owner = session.get(Workflow, run.workflow_id), session.get(User, run.owner_id)
+    workflow, owner = session.get(Workflow, run.workflow_id), owner_of(session, run.owner_id)
     yield "run", run.id
     yield "status", run.status
     yield (
         "workflow",
         f"{workflow.name if workflow else ''} ({run.workflow_id}), version {run.version}",
     )
-    yield "owner", owner.email if owner else run.owner_id
+    yield "owner", owner.name
     yield "trigger", run.trigger_kind
     yield "accepted", moment(run.created_at)
     if run.finished_at is not None:

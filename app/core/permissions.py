@@ -94,5 +94,12 @@ class TeamRole(StrEnum):
 
     def includes(self, other: "TeamRole") -> bool:
         """Tell whether this role may do whatever the other may."""
-        order = [*TeamRole]
-        return order.index(self) >= order.index(other)
+        return _RANKS[self] >= _RANKS[other]
+
+
+_RANKS: Final = {role: rank for rank, role in enumerate(TeamRole)}
+
+
+def highest(*roles: TeamRole | None) -> TeamRole | None:
+    """Return the role that includes all others that there are."""
+    return max((role for role in roles if role is not None), key=_RANKS.__getitem__, default=None)

@@ -15,15 +15,18 @@ from app.core.logging import get_logger
 ENGINE_ROLE: Final = "automateos_engine"
 TENANT_ROLE: Final = "automateos_tenant"
 _MINE = "owner_id = ANY (automateos_owners())"
+_SHARED_WITH_ME = "EXISTS (SELECT FROM workflow_shares s WHERE s.workflow_id = workflows.id)"
 _OF_MY_WORKFLOW = "EXISTS (SELECT FROM workflows w WHERE w.id = workflow_id)"
 _OF_MY_RUN = "EXISTS (SELECT FROM runs r WHERE r.id = run_id)"
 _OF_MY_APPROVAL = "EXISTS (SELECT FROM approvals a WHERE a.id = approval_id)"
 _NAMES_ME = "(context -> 'legal_basis' -> 'authorized_users')::jsonb ? current_setting('automateos.email', true)"
 READABLE: Final[Mapping[str, str]] = {
-    "workflows": _MINE,
+    "team_members": "team_id = ANY (automateos_owners())",
+    "workflow_shares": "grantee_id = ANY (automateos_owners())",
+    "workflows": f"{_MINE} OR {_SHARED_WITH_ME}",
     "workflow_versions": _OF_MY_WORKFLOW,
     "schedules": _OF_MY_WORKFLOW,
-    "runs": f"{_MINE} OR {_NAMES_ME}",
+    "runs": f"{_MINE} OR {_OF_MY_WORKFLOW} OR {_NAMES_ME}",
     "steps": _OF_MY_RUN,
     "run_logs": _OF_MY_RUN,
     "evidence": _OF_MY_RUN,
@@ -37,8 +40,14 @@ READABLE: Final[Mapping[str, str]] = {
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
 WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
 """Where a tenant also writes, within what they see."""
-COLUMNS: Final[Mapping[str, str]] = {"users": "id, email, role"}
+COLUMNS: Final[Mapping[str, str]] = {
+    "users": "id, email, role",
+    "teams": "id, name, created_by, created_at, deleted_at",
+    "team_names": "name, team_id",
+}
 """Of tables that are everybody's, the columns that a tenant may read."""
+HELD: Final[Mapping[str, str]] = {"teams": "created_at"}
+"""Rows that a tenant holds, so that they are not deleted meanwhile: Postgres asks for the right to write some column of them."""
 _MAKE_ROLE = """
 DO $$ BEGIN
     CREATE ROLE {role} NOLOGIN;
@@ -83,6 +92,10 @@ def build_walls(connection: Connection) -> None:
     _run(
         connection,
         (f"GRANT SELECT ({names}) ON {table} TO {TENANT_ROLE}" for table, names in COLUMNS.items()),
+    )
+    _run(
+        connection,
+        (f"GRANT UPDATE ({name}) ON {table} TO {TENANT_ROLE}" for table, name in HELD.items()),
     )
 
 

@@ -19,6 +19,7 @@ from app.models.kill_switch import KillSwitch
 from app.models.policy import BudgetSpend, Policy, PolicyRevision
 from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
+from app.models.team import Team, TeamMember, TeamName, WorkflowShare
 from app.models.user import User
 from app.models.wait import Wait
 from app.models.worker import Worker
@@ -45,12 +46,16 @@ __all__ = [
     "RunLog",
     "Schedule",
     "StepAttempt",
+    "Team",
+    "TeamMember",
+    "TeamName",
     "User",
     "UserIdentity",
     "UserSession",
     "Wait",
     "Worker",
     "Workflow",
+    "WorkflowShare",
     "WorkflowVersion",
     "metadata",
 ]

@@ -13,7 +13,10 @@ _ENABLED = text("enabled AND next_fire_at IS NOT NULL")
 
 
 class Schedule(SQLModel, table=True):
-    """A cron expression in a time zone. `next_fire_at` is when a worker fires it next, each time once."""
+    """A cron expression in a time zone. `next_fire_at` is when a worker fires it next, each time once.
+
+    `saved_by` is who made or last changed it: they count as having started its runs.
+    """
 
     __tablename__ = "schedules"
     __table_args__ = (
@@ -25,6 +28,7 @@ class Schedule(SQLModel, table=True):
     id: str = Field(primary_key=True, sa_type=Id)
     owner_id: str = Field(sa_type=Id)
     workflow_id: str = Field(sa_type=Id, foreign_key="workflows.id")
+    saved_by: str | None = Field(default=None, sa_type=Id)
     cron: str = Field(max_length=200)
     timezone: str = Field(max_length=64)
     input: Any = Field(default=None, sa_type=Json, nullable=True)

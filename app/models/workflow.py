@@ -1,4 +1,4 @@
-"""What users own: workflows, and their immutable versions."""
+"""What users and teams own: workflows, and their immutable versions."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ _ON_EVENT = text("event_type IS NOT NULL AND deleted_at IS NULL")
 
 
 class Workflow(SQLModel, table=True):
-    """A named thing that a user owns. `revision` grows with every change and is its ETag; `deleted_at` hides it.
+    """A named thing that a user or a team owns. `revision` grows with every change and is its ETag; `deleted_at` hides it.
 
     An event of `event_type` that passes `event_filter` starts it. `on_success` and `on_failure` are called at a run's end.
     """
@@ -32,7 +32,7 @@ class Workflow(SQLModel, table=True):
     )
 
     id: str = Field(primary_key=True, sa_type=Id)
-    owner_id: str = Field(sa_type=Id, foreign_key="users.id")
+    owner_id: str = Field(sa_type=Id)
     name: str = Field(max_length=200)
     description: str = Field(default="", max_length=2000)
     enabled: bool = True

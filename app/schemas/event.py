@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from app.engine.sdk import CorrelationId, EventType
 from app.schemas.common import EXAMPLE_ID, Input
+from app.schemas.team import TeamText
 
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -28,6 +29,11 @@ class EventDraft(Input):
         default=None,
         description="Your own id: a second event with it changes nothing. Unset: one of ours.",
         examples=["pay_123"],
+    )
+    team: TeamText | None = Field(
+        default=None,
+        description="Publish it as this team's (id or name; `runner` there is needed): its workflows see it. Unset: as mine.",
+        examples=[None],
     )
 
 

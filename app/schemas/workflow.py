@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from app.core.permissions import TeamRole
 from app.core.statuses import WebhookAuth
 from app.engine.sdk import EventType
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
 from app.schemas.context import ContextRules
 from app.schemas.hook import ON_FAILURE, ON_SUCCESS, Hooks
+from app.schemas.team import OwnerForm, TeamText
 
 EXAMPLE_DEFINITION: dict[str, Any] = {
     "steps": [
@@ -108,6 +110,16 @@ class WorkflowDraft(Input):
     on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
+class NewWorkflow(WorkflowDraft):
+    """A workflow to save for the first time."""
+
+    team: TeamText | None = Field(
+        default=None,
+        description="The team that is to own it, by id or name; I must be at least `editor` there. Null: it is mine.",
+        examples=[None],
+    )
+
+
 class WorkflowChanges(Input):
     """What to change; everything else stays."""
 
@@ -144,6 +156,8 @@ class WorkflowSummary(BaseModel):
     id: str = Field(examples=[EXAMPLE_ID])
     name: str = Field(examples=["Stripe to Discord Bridge"])
     description: str
+    owner: OwnerForm
+    role: TeamRole = Field(description="Mine on it.", examples=["owner"])
     version: int = Field(description="Number of the newest version; new runs use it.", examples=[1])
     enabled: bool
     webhook: Webhook
@@ -152,8 +166,9 @@ class WorkflowSummary(BaseModel):
     on_success: Hooks = Field(description=ON_SUCCESS)
     on_failure: Hooks = Field(description=ON_FAILURE)
     on_event: OnEvent | None
-    webhook_url: str = Field(
-        description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is `open`."
+    webhook_url: str | None = Field(
+        description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is "
+        "`open`. Null for whoever is no `editor`."
     )
     created_at: datetime
     updated_at: datetime

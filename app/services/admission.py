@@ -13,16 +13,18 @@ from app.core.errors import (
     KillSwitched,
     NotAuthenticated,
     NotFound,
+    PermissionDenied,
     Problem,
     WorkflowDisabled,
 )
-from app.core.permissions import Scope
+from app.core.permissions import Scope, TeamRole
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
+from app.services.access import refusal
 from app.services.authentication import Proof, refusal_of
 from app.services.callers import Caller
 
@@ -80,14 +82,18 @@ class Target:
 
 
 def admit(
-    request: TriggerRequest, target: Target | None, caller: Caller | None, key: str
+    request: TriggerRequest,
+    target: Target | None,
+    caller: Caller | None,
+    role: TeamRole | None,
+    key: str,
 ) -> NewRun:
-    """Return the run to be made. `caller` is who calls, if their access token or API key still counts.
+    """Return the run to be made. `caller` is who calls, if their access token or API key still counts; `role` theirs here.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
-        NotAuthenticated: neither the owner nor the webhook's token.
-        PermissionDenied: the owner, but their role or key may not start runs.
+        NotAuthenticated: neither somebody who may run it, nor the webhook's token.
+        PermissionDenied: they may see the workflow, but not run it; or their role or key may start nothing at all.
         WorkflowDisabled: the owner has switched it off.
         KillSwitched: an operator has stopped it.
         InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
@@ -96,7 +102,7 @@ def admit(
         _require_scope(request, caller)
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller, key)
+    _authorise(request, target, caller, role, key)
     if not target.enabled:
         raise WorkflowDisabled
     if target.stopped is not None:
@@ -112,7 +118,7 @@ def admit(
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
-        started_by=caller.email if caller and _is_owner(target, caller) else None,
+        started_by=caller.email if caller is not None and _may_run(role) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
     )
@@ -140,12 +146,13 @@ def _require_scope(request: TriggerRequest, caller: Caller | None) -> None:
     caller.require(Scope.RUNS_WRITE)
 
 
-def _authorise(request: TriggerRequest, target: Target, caller: Caller | None, key: str) -> None:
-    is_owner = caller is not None and _is_owner(target, caller)
-    if caller is not None and is_owner and Scope.RUNS_WRITE in caller.scopes:
+def _authorise(
+    request: TriggerRequest, target: Target, caller: Caller | None, role: TeamRole | None, key: str
+) -> None:
+    if caller is not None and _may_run(role) and Scope.RUNS_WRITE in caller.scopes:
         return
     if request.kind is TriggerKind.MANUAL:
-        raise NotFound("There is no such workflow, or it is not yours.")
+        raise _refused(role)
     if target.webhook_auth is WebhookAuth.OPEN:
         return
     if request.token is not None:
@@ -155,18 +162,24 @@ def _authorise(request: TriggerRequest, target: Target, caller: Caller | None, k
         raise NotAuthenticated(
             "The webhook token is wrong: copy the workflow's `webhook_url` again."
         )
-    if caller is not None and is_owner:
+    if caller is not None and _may_run(role):
         caller.require(Scope.RUNS_WRITE)
     if caller is not None:
-        raise NotFound("There is no such workflow, or it is not yours.")
+        raise _refused(role)
     raise NotAuthenticated(
         "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
         "owner with an access token or API key that still holds."
     )
 
 
-def _is_owner(target: Target, caller: Caller) -> bool:
-    return caller.id == target.owner_id
+def _refused(role: TeamRole | None) -> NotFound | PermissionDenied:
+    if role is None:
+        return NotFound("There is no such workflow, or it is not yours.")
+    return PermissionDenied(refusal(TeamRole.RUNNER, role, "its owner"))
+
+
+def _may_run(role: TeamRole | None) -> bool:
+    return role is not None and role.includes(TeamRole.RUNNER)
 
 
 def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:

@@ -12,6 +12,7 @@ from sqlalchemy import Row, exists, or_
 from sqlmodel import Session, col, select
 
 from app.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Problem
+from app.core.permissions import TeamRole
 from app.core.statuses import ActorKind, ApprovalStatus
 from app.engine.approvals import deciding, rules, store
 from app.engine.approvals.deciding import Wish
@@ -19,7 +20,7 @@ from app.engine.approvals.rules import Asked, Person
 from app.engine.audit.entry import Actor
 from app.engine.language.input_schema import input_problems
 from app.engine.store import database_now
-from app.models import Approval, ApprovalDecision, Approver
+from app.models import Approval, ApprovalDecision, Approver, Run, TeamName
 from app.schemas.approval import (
     ApprovalForm,
     DecisionForm,
@@ -28,6 +29,7 @@ from app.schemas.approval import (
     LinkedApproval,
     LinkRequest,
 )
+from app.services.access import role_on
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
@@ -50,7 +52,7 @@ class Approvals:
         self, status: ApprovalStatus | None, limit: int, cursor: str | None
     ) -> tuple[Sequence[ApprovalForm], str | None]:
         """Return a page of what I am, or was, asked, newest first; of `pending` ones, those that I can still decide."""
-        names = self._person.names
+        names = self._person(None).names
         mine = select(Approver.approval_id).where(col(Approver.approver).in_(names))
         query = select(Approval).where(col(Approval.id).in_(mine))
         if status is not None:
@@ -70,12 +72,13 @@ class Approvals:
         return self._forms(found), next_cursor
 
     def get(self, approval_id: str) -> ApprovalForm:
-        """Return an approval that I am asked, or that a run of mine asks for.
+        """Return an approval that I am asked, or that a run asks for which I may read.
 
         Raises:
             NotFound: there is none, or it is neither.
         """
-        rules.require_sight(self._asked(approval_id), self._person)
+        asked = self._asked(approval_id)
+        rules.require_sight(asked, self._person(asked))
         (form,) = self._forms([self.session.get_one(Approval, approval_id)])
         return form
 
@@ -85,13 +88,13 @@ class Approvals:
         """Approve or reject, once.
 
         Raises:
-            NotFound: there is no such approval, or I am neither approver nor owner.
+            NotFound: there is no such approval, or I am no approver and may not read the run.
             PermissionDenied: I am no approver, or have started the run.
             Conflict: it is over, I have decided already, or have seen something else.
             InvalidInput: the form does not fit.
         """
-        wish = _wish(decision, request)
-        asked = _decide(self.session, self.hand_on, approval_id, self._person, wish)
+        person, wish = self._person(self._asked(approval_id)), _wish(decision, request)
+        asked = _decide(self.session, self.hand_on, approval_id, person, wish)
         record(self.session, self.caller, _decided(asked, wish))
         return self.get(approval_id)
 
@@ -99,14 +102,17 @@ class Approvals:
         """Return the token of a new link, and until when it can be used.
 
         Raises:
-            NotFound: there is no such approval, or I am neither approver nor owner.
-            PermissionDenied: the run is not mine.
+            NotFound: there is no such approval, or I am no approver and may not read the run.
+            PermissionDenied: I am no editor of the run's workflow.
             Conflict: the approval is over.
             InvalidInput: the link is for nobody who is asked.
         """
-        asked = rules.require_sight(self._asked(approval_id), self._person)
-        if asked.owner_id != self.caller.id:
-            raise PermissionDenied("Only the owner of the workflow makes links.")
+        found = self._asked(approval_id)
+        asked = rules.require_sight(found, self._person(found))
+        run = self.session.get_one(Run, asked.run_id)
+        has = role_on(self.session, self.caller, run)
+        if has is None or not has.includes(TeamRole.EDITOR):
+            raise PermissionDenied("Only the owner and editors of the workflow make links.")
         if asked.status is not ApprovalStatus.PENDING:
             raise Conflict(f"This approval is {asked.status.value} already: no link is needed.")
         if request.approver not in asked.approvers:
@@ -126,9 +132,22 @@ class Approvals:
         record(self.session, self.caller, _change("approval_link.created", asked, details))
         return token, expires_at
 
-    @property
-    def _person(self) -> Person:
-        return Person(self.caller.email, self.caller.role.value, self.caller.id)
+    def _person(self, asked: Asked | None) -> Person:
+        """Return the caller as somebody who is asked; what they see is found for one approval."""
+        run = None if asked is None else self.session.get(Run, asked.run_id)
+        return Person(
+            self.caller.email,
+            self.caller.role.value,
+            self.caller.id,
+            frozenset(self._team_names()),
+            run is not None and role_on(self.session, self.caller, run) is not None,
+        )
+
+    def _team_names(self) -> Sequence[str]:
+        if not self.caller.teams:
+            return ()
+        query = select(TeamName.name).where(col(TeamName.team_id).in_(self.caller.teams))
+        return self.session.exec(query).all()
 
     def _asked(self, approval_id: str) -> Asked | None:
         return deciding.load(self.session.connection(), approval_id)

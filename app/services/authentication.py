@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.errors import NotAuthenticated
 from app.core.logging import get_logger
-from app.core.permissions import SCOPES_OF, Scope
+from app.core.permissions import SCOPES_OF, Scope, TeamRole
 from app.core.security.shown_once import API_KEY_REFUSED, ApiKeyClaims
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
@@ -66,6 +66,11 @@ LOAD_BY_KEY = Statement(
         "role": Status(Role),
     },
 )
+LOAD_TEAMS = Statement(
+    "SELECT team_id, role FROM team_members WHERE user_id = :id",
+    takes={"id": Id()},
+    returns={"team_id": Id(), "role": Status(TeamRole)},
+)
 NOTE_USE = Statement(
     "UPDATE api_keys SET last_used_at = :now WHERE id = :id AND (last_used_at IS NULL OR last_used_at < :before)",
     takes={"id": Id(), "now": UtcDateTime(), "before": UtcDateTime()},
@@ -76,21 +81,22 @@ class Callers:
     """Finds callers, and notes beside, once a minute at most, that an API key was used."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._notes = ThreadPoolExecutor(1, thread_name_prefix="key-use")
         self._being_noted: set[str] = set()
 
     def find(self, proof: Proof, now: datetime, address: str | None = None) -> Caller:
-        """Return who is calling.
+        """Return who is calling, and in which teams they are.
 
         Raises:
             NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
         """
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             caller = self.load(connection, [proof], now).get(proof)
-        if caller is None:
-            raise refusal_of(proof)
-        return replace(caller, address=address)
+            if caller is None:
+                raise refusal_of(proof)
+            teams = {row.team_id: row.role for row in LOAD_TEAMS.run(connection, id=caller.id)}
+        return replace(caller, address=address, teams=teams)
 
     def load(
         self, connection: Connection, proofs: Iterable[Proof | None], now: datetime
@@ -133,7 +139,7 @@ class Callers:
 
     def _write(self, key_id: str, now: datetime) -> None:
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 NOTE_USE.run(connection, id=key_id, now=now, before=now - NOTED_EVERY)
         except (DBAPIError, PoolTimeout) as error:
             log.warning("key_use_not_noted", error=type(error).__name__)

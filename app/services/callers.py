@@ -61,6 +61,8 @@ class Caller:
         )
 
 
-def caller_of(user: User, address: str | None = None) -> Caller:
+def caller_of(
+    user: User, address: str | None = None, teams: Mapping[str, TeamRole] | None = None
+) -> Caller:
     """Return an account as a caller who has logged in."""
-    return Caller(user.id, user.email, user.role, SCOPES_OF[user.role], address=address)
+    return Caller(user.id, user.email, user.role, SCOPES_OF[user.role], teams or {}, None, address)

@@ -1,4 +1,4 @@
-"""What a user may do to their runs: pause, resume, cancel, retry and replay them, one or many."""
+"""What a user may do to runs: pause, resume, cancel, retry and replay them, one or many."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.errors import Conflict, InvalidInput, Problem, WorkflowDisabled
+from app.core.permissions import TeamRole
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus, TriggerKind
 from app.engine.controls.cancelling import cancel_runs
 from app.engine.controls.control import Action, Control
@@ -36,6 +38,7 @@ from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.run_lists import reach_of, reach_within
 from app.services.runs import Runs
 from app.services.stops import not_stopped, require_not_stopped
 
@@ -62,7 +65,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotPausable: it is paused already, or over.
         """
-        run = require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id, TeamRole.RUNNER)
         control = self._control("pause", reason)
         if not pause_runs(self.session.connection(), [run_id], control):
             raise self._refusal(RunNotPausable, run_id)
@@ -76,7 +79,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotResumable: it is not paused.
         """
-        run = require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id, TeamRole.RUNNER)
         control = self._control("resume", reason)
         resumed = resume_runs(self.session.connection(), [run_id], control)
         if not resumed.run_ids:
@@ -92,7 +95,7 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotCancellable: it is over.
         """
-        run = require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id, TeamRole.RUNNER)
         control = self._control("cancel", reason)
         self.cancelled.update(cancel_runs(self.session.connection(), [run_id], control))
         if run_id not in self.cancelled:
@@ -109,7 +112,7 @@ class Controls:
             StepNotRetryable: the step has not failed.
             KillSwitched: an operator has stopped its workflow.
         """
-        run = require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id, TeamRole.RUNNER)
         control = self._control("retry", reason)
         require_not_stopped(self.session, run.owner_id, run.workflow_id, control.at)
         plans = PlanCache(self.catalogue)
@@ -157,15 +160,15 @@ class Controls:
             InvalidInput: the key, the step, the run's input or its context does not fit.
             RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
         """
-        run = require_run(self.session, self.caller, run_id)
-        workflow = require_workflow(self.session, self.caller, run.workflow_id)
+        run = require_run(self.session, self.caller, run_id, TeamRole.RUNNER)
+        workflow = require_workflow(self.session, self.caller, run.workflow_id, TeamRole.RUNNER)
         if not workflow.enabled:
             raise WorkflowDisabled
         now = self._now()
         require_not_stopped(self.session, run.owner_id, run.workflow_id, now)
         plans = PlanCache(self.catalogue)
         new = NewRun(
-            owner_id=run.owner_id,
+            owner_id=workflow.owner_id,
             workflow_id=run.workflow_id,
             version_id=run.version_id,
             version=run.version,
@@ -210,18 +213,15 @@ class Controls:
         self, wanted: BulkRequest, allowed: Collection[RunStatus], most: int
     ) -> tuple[Sequence[str], bool]:
         """Return the newest runs that fit and stand in one of these states, and whether there are more."""
-        query = select(Run.id).where(Run.owner_id == self.caller.id, col(Run.status).in_(allowed))
-        if wanted.workflow_id is not None:
-            query = query.where(Run.workflow_id == wanted.workflow_id)
-        if wanted.status is not None:
-            query = query.where(Run.status == wanted.status)
-        if wanted.since is not None:
-            query = query.where(col(Run.created_at) >= wanted.since)
-        if wanted.until is not None:
-            query = query.where(col(Run.created_at) < wanted.until)
-        if wanted.ids is not None:
-            query = query.where(col(Run.id).in_(wanted.ids))
-        found = self.session.exec(query.order_by(col(Run.id).desc()).limit(most + 1)).all()
+        if wanted.workflow_id is None:
+            reach = reach_of(self.session, self.caller, TeamRole.RUNNER)
+        else:
+            reach = reach_within(self.session, self.caller, wanted.workflow_id, TeamRole.RUNNER)
+
+        def narrow(query: SelectOfScalar[str]) -> SelectOfScalar[str]:
+            return _narrowed(query.where(col(Run.status).in_(allowed)), wanted)
+
+        found = reach.newest(self.session, narrow, most + 1)
         return found[:most], len(found) > most
 
     def _record(self, done: str, run: Run, **details: Any) -> None:
@@ -252,8 +252,22 @@ class Controls:
     def _refusal(self, refusal: type[Conflict], run_id: str) -> Conflict:
         """Return why it was refused, with the state that the run stands in now."""
         self.session.expire_all()
-        status = require_run(self.session, self.caller, run_id).status
+        status = require_run(self.session, self.caller, run_id, TeamRole.RUNNER).status
         return refusal(f"The run is {status}. {refusal().detail}")
+
+
+def _narrowed(query: SelectOfScalar[str], wanted: BulkRequest) -> SelectOfScalar[str]:
+    if wanted.workflow_id is not None:
+        query = query.where(Run.workflow_id == wanted.workflow_id)
+    if wanted.status is not None:
+        query = query.where(Run.status == wanted.status)
+    if wanted.since is not None:
+        query = query.where(col(Run.created_at) >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(col(Run.created_at) < wanted.until)
+    if wanted.ids is not None:
+        query = query.where(col(Run.id).in_(wanted.ids))
+    return query
 
 
 def _receipt(run_ids: Sequence[str], changed: Collection[str], *, more: bool) -> BulkReceipt:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.clock import SyncedClock
 from app.core.errors import AutomateError, InvalidInput, Problem
 from app.core.ids import new_id
 from app.core.logging import get_logger
-from app.core.permissions import Scope
+from app.core.permissions import Scope, TeamRole
 from app.db.group_commit import GroupCommit
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.events.matcher import Matcher
@@ -23,9 +24,11 @@ from app.engine.events.starting import Refusal
 from app.engine.metrics.meters import ApiMeters
 from app.models import Event as EventRow
 from app.schemas.event import EventForm
+from app.services.access import require_team
 from app.services.authentication import Callers, Proof, refusal_of
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
+from app.services.desk_roles import publishing_teams
 from app.services.pages import newest_first
 
 MAX_KEY_CHARACTERS = 200
@@ -34,13 +37,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EventRequest:
-    """What a caller publishes. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
+    """What a caller publishes, as their own or a team's. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
 
     caller: Proof
     type: str
     correlation_id: str | None = None
     payload: Any = None
     id: str | None = None
+    team: str | None = None
     idempotency_key: str | None = None
     row_id: str = field(default_factory=new_id)
 
@@ -97,7 +101,8 @@ class EventDesk:
 
         Raises:
             NotAuthenticated: the access token, or API key, no longer holds.
-            PermissionDenied: the role, or the key, may not publish events.
+            PermissionDenied: the role, or the key, may not publish events, or not as this team's.
+            NotFound: they are not in this team.
             InvalidInput: the Idempotency-Key cannot be used.
             Unavailable: the database does not answer; repeat with the same id, or the same Idempotency-Key.
         """
@@ -116,13 +121,12 @@ class EventDesk:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
             callers = self._callers.load(connection, [request.caller for request in batch], now)
-            publishers = {
-                proof: caller
-                for proof, caller in callers.items()
-                if Scope.EVENTS_WRITE in caller.scopes
-            }
-            admitted = [request for request in batch if request.caller in publishers]
-            events = [_event(request, publishers[request.caller], now) for request in admitted]
+            owners = _owners(connection, batch, callers)
+            admitted = [one for one in batch if isinstance(owners[one.row_id], str)]
+            events = [
+                _event(one, str(owners[one.row_id]), callers[one.caller].email, now)
+                for one in admitted
+            ]
             published = publish(connection, events, now)
         new = [one.row_id for one in published if not one.duplicate]
         woken, run_ids = self._match(new) if new else ({}, ())
@@ -134,10 +138,7 @@ class EventDesk:
         if run_ids:
             first = new[0]
             taken[first] = _Taken(taken[first].answer, (*taken[first].run_ids, *run_ids))
-        return [
-            taken.get(request.row_id) or _refusal(request, callers.get(request.caller))
-            for request in batch
-        ]
+        return [taken.get(one.row_id) or _refusal(owners[one.row_id]) for one in batch]
 
     def _match(self, event_ids: Sequence[str]) -> tuple[Mapping[str, int], Sequence[str]]:
         """Match events that are committed: whatever goes wrong here, they are stored, and a worker's duty matches them."""
@@ -149,21 +150,41 @@ class EventDesk:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to list: a team's, or else the caller's own; None leaves a field open."""
+
+    type: str | None = None
+    correlation_id: str | None = None
+    team: str | None = None
+
+    def narrow(self, query: SelectOfScalar[EventRow]) -> SelectOfScalar[EventRow]:
+        """Return the query with the conditions that are no matter of rights."""
+        if self.type is not None:
+            query = query.where(col(EventRow.type) == self.type)
+        if self.correlation_id is not None:
+            query = query.where(col(EventRow.correlation_id) == self.correlation_id)
+        return query
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
-    """What a user may read of their events."""
+    """What a user may read of their events, and of their teams'."""
 
     session: Session
     caller: Caller
 
     def list(
-        self, event_type: str | None, correlation_id: str | None, limit: int, cursor: str | None
+        self, wanted: EventFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[EventForm], str | None]:
-        """Return a page of the events that are remembered, newest first, and the next page's cursor."""
-        query = select(EventRow).where(EventRow.owner_id == self.caller.id)
-        if event_type is not None:
-            query = query.where(col(EventRow.type) == event_type)
-        if correlation_id is not None:
-            query = query.where(col(EventRow.correlation_id) == correlation_id)
+        """Return a page of the events that are remembered, newest first, and the next page's cursor.
+
+        Raises:
+            NotFound: there is no such team, or the user is not in it.
+        """
+        owner_id = self.caller.id
+        if wanted.team is not None:
+            owner_id = require_team(self.session, self.caller, wanted.team, TeamRole.VIEWER).id
+        query = wanted.narrow(select(EventRow).where(EventRow.owner_id == owner_id))
         rows, next_cursor = newest_first(self.session, query, EventRow.id, limit, cursor)
         return [_form(row) for row in rows], next_cursor
 
@@ -181,22 +202,46 @@ def _form(row: EventRow) -> EventForm:
     )
 
 
-def _refusal(request: EventRequest, caller: Caller | None) -> AutomateError:
+def _owners(
+    connection: Connection, batch: Sequence[EventRequest], callers: Mapping[Proof, Caller]
+) -> Mapping[str, str | AutomateError]:
+    """Return whose each event is to be, or why it must not."""
+    asks = {
+        (callers[one.caller].id, one.team)
+        for one in batch
+        if one.team is not None and one.caller in callers
+    }
+    teams = publishing_teams(connection, asks)
+    return {one.row_id: _owner(one, callers.get(one.caller), teams) for one in batch}
+
+
+def _owner(
+    request: EventRequest,
+    caller: Caller | None,
+    teams: Mapping[tuple[str, str], str | AutomateError],
+) -> str | AutomateError:
     if caller is None:
         return refusal_of(request.caller)
-    return caller.refusal(Scope.EVENTS_WRITE)
+    if Scope.EVENTS_WRITE not in caller.scopes:
+        return caller.refusal(Scope.EVENTS_WRITE)
+    return caller.id if request.team is None else teams[caller.id, request.team]
 
 
-def _event(request: EventRequest, caller: Caller, now: datetime) -> Event:
+def _refusal(owner: str | AutomateError) -> AutomateError:
+    assert isinstance(owner, AutomateError)  # noqa: S101 - what has an owner was admitted
+    return owner
+
+
+def _event(request: EventRequest, owner_id: str, email: str, now: datetime) -> Event:
     return Event(
         row_id=request.row_id,
-        owner_id=caller.id,
+        owner_id=owner_id,
         type=request.type,
         correlation_id=request.correlation_id,
         payload=request.payload,
         received_at=now,
         named=request.named,
-        published_by=caller.email,
+        published_by=email,
     )
 
 

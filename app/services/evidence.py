@@ -24,7 +24,6 @@ from app.models import (
     Run,
     RunLog,
     StepAttempt,
-    User,
     Workflow,
     WorkflowVersion,
 )
@@ -32,6 +31,7 @@ from app.schemas.audit import entry_form
 from app.schemas.evidence import EvidenceArtifact, EvidenceForm
 from app.services.access import require_readable_run
 from app.services.callers import Caller
+from app.services.owners import owner_of
 from app.services.pages import decode_cursor
 from app.services.runs import log_form, output_of
 
@@ -137,14 +137,13 @@ def evidence_form(row: Evidence) -> EvidenceForm:
 
 
 def _run_part(session: Session, run: Run) -> dict[str, Any]:
-    workflow = session.get(Workflow, run.workflow_id)
-    owner = session.exec(select(User.email).where(col(User.id) == run.owner_id)).first()
+    workflow, owner = session.get(Workflow, run.workflow_id), owner_of(session, run.owner_id)
     return {
         **_picked(run, _RUN_FIELDS),
         "trigger": run.trigger_kind,
         "output": output_of(run, run.id),
         "workflow": workflow.name if workflow else None,
-        "owner": owner,
+        "owner": owner.name,
     }
 
 

@@ -68,7 +68,7 @@ class Policies:
         Raises:
             NotFound: it is absent or another owner's.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         return self._form((Level.WORKFLOW, workflow_id), _above_workflow(workflow.owner_id))
 
     def put_platform(
@@ -106,9 +106,10 @@ class Policies:
 
         Raises:
             NotFound: it is absent or another owner's.
+            PermissionDenied: the caller may not change the workflow.
             PreconditionFailed: `if_match` names other revisions.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
         self._put((Level.WORKFLOW, workflow_id), rules, if_match, workflow.owner_id)
         return self.of_workflow(workflow_id)
 

@@ -10,13 +10,15 @@ from sqlalchemy import BigInteger, Engine, Row, String
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.core.errors import NotAuthenticated
+from app.core.errors import NotAuthenticated, NotFound
 from app.core.logging import get_logger
 from app.core.permissions import Scope
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
+from app.db.session import transaction
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
-from app.engine.evidence.run_context import may_read, names_readers
+from app.engine.evidence.run_context import names_readers
+from app.services.access import require_readable_run
 from app.services.authentication import Callers, Proof
 from app.services.runs import output_of
 
@@ -30,14 +32,13 @@ log = get_logger(__name__)
 # Those of the runs that are over, or have answered the call that waits for them.
 FIND_ANSWERS = Statement(
     """
-    SELECT r.id, r.owner_id, r.context, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
+    SELECT r.id, r.context, r.status, r.output, r.output_artifact, r.output_bytes, r.error, r.response
     FROM {rows} JOIN runs r ON r.id = v.id
     WHERE r.status IN ('succeeded', 'failed', 'cancelled', 'timed_out') OR r.response IS NOT NULL
     """,
     rows={"id": "uuid"},
     returns={
         "id": Id(),
-        "owner_id": Id(),
         "context": Json,
         "status": Status(RunStatus),
         "output": Json,
@@ -57,7 +58,7 @@ class Outcome:
     output: Any
     error: Any
     response: Mapping[str, Any] | None
-    owner_id: str
+    run_id: str
     context: Mapping[str, Any] | None
     """On what grounds the run was started, which may say who may read it."""
 
@@ -142,7 +143,7 @@ class RunWatch:
             output=output_of(row, row.id),
             error=row.error,
             response=row.response,
-            owner_id=row.owner_id,
+            run_id=row.id,
             context=row.context,
         )
         for waiter in self._waiting.get(row.id, ()):
@@ -154,7 +155,8 @@ class RunWatch:
 def may_see(callers: Callers, proof: Proof | None, now: datetime, outcome: Outcome) -> bool:
     """Tell whether a caller who has waited for a run may see its output.
 
-    They may, unless the run's legal basis says who may read it: then these and its owner alone, by a proof that holds.
+    They may, unless the run's legal basis says who may read it: then these alone and whoever has a role on the run, by a
+    proof that holds.
     """
     if not names_readers(outcome.context):
         return True
@@ -162,8 +164,10 @@ def may_see(callers: Callers, proof: Proof | None, now: datetime, outcome: Outco
         return False
     try:
         caller = callers.find(proof, now)
-    except NotAuthenticated:
+        if Scope.RUNS_READ not in caller.scopes:
+            return False
+        with transaction(callers.engine) as session:
+            require_readable_run(session, caller, outcome.run_id)
+    except (NotAuthenticated, NotFound):
         return False
-    if Scope.RUNS_READ not in caller.scopes:
-        return False
-    return caller.id == outcome.owner_id or may_read(outcome.context, caller.email)
+    return True

@@ -1,4 +1,4 @@
-"""Runs as their owner sees them: the history, one run with its steps, attempts and logs."""
+"""Runs as those see them who may: the history, one run with its steps, attempts and logs."""
 
 import base64
 from collections.abc import Sequence
@@ -13,20 +13,21 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.errors import NotFound
+from app.core.permissions import TeamRole
 from app.core.statuses import (
     FINAL_RUN_STATUSES,
     AttemptStatus,
     RunStatus,
     StepStatus,
-    TriggerKind,
 )
 from app.engine.artifacts.store import Artifact
 from app.models import Evidence, Run, RunLog, StepAttempt
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
 from app.services.access import require_readable_run, require_workflow
 from app.services.callers import Caller
-from app.services.pages import decode_cursor, newest_first
+from app.services.pages import decode_cursor, make_cursor, read_cursor
 from app.services.relations import relations_of
+from app.services.run_lists import RunFilter, reach_of, reach_within
 
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _LOG_KEY = (col(RunLog.at), col(RunLog.path), col(RunLog.attempt), col(RunLog.line))
@@ -37,28 +38,6 @@ _SETTLED = {
     AttemptStatus.SKIPPED: StepStatus.SKIPPED,
     AttemptStatus.CANCELLED: StepStatus.CANCELLED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs to list; None leaves a field open."""
-
-    workflow_id: str | None = None
-    status: RunStatus | None = None
-    trigger: TriggerKind | None = None
-    since: datetime | None = None
-
-    def narrow(self, query: SelectOfScalar[Run]) -> SelectOfScalar[Run]:
-        """Return the query with these conditions."""
-        if self.workflow_id is not None:
-            query = query.where(col(Run.workflow_id) == self.workflow_id)
-        if self.status is not None:
-            query = query.where(col(Run.status) == self.status)
-        if self.trigger is not None:
-            query = query.where(col(Run.trigger_kind) == self.trigger)
-        if self.since is not None:
-            query = query.where(col(Run.created_at) >= self.since)
-        return query
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +63,7 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """What a user may read of their runs."""
+    """What a user may read of the runs that they may see."""
 
     session: Session
     caller: Caller
@@ -93,9 +72,21 @@ class Runs:
         self, wanted: RunFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[RunSummary], str | None]:
         """Return a page of the history, newest first, and the next page's cursor."""
+        if wanted.workflow_id is None:
+            reach = reach_of(self.session, self.caller, TeamRole.VIEWER)
+        else:
+            reach = reach_within(self.session, self.caller, wanted.workflow_id, TeamRole.VIEWER)
+        before = None if cursor is None else read_cursor(cursor)
+
+        def narrow(query: SelectOfScalar[str]) -> SelectOfScalar[str]:
+            query = wanted.narrow(query)
+            return query if before is None else query.where(col(Run.id) < before)
+
+        ids = reach.newest(self.session, narrow, limit + 1)
         lean = select(Run).options(defer(Run.input), defer(Run.output), defer(Run.response))
-        query = wanted.narrow(lean.where(Run.owner_id == self.caller.id))
-        runs, next_cursor = newest_first(self.session, query, Run.id, limit, cursor)
+        shown = wanted.narrow(lean.where(col(Run.id).in_(ids[:limit])))
+        runs = self.session.exec(shown.order_by(col(Run.id).desc())).all() if ids else ()
+        next_cursor = make_cursor(ids[limit - 1]) if len(ids) > limit else None
         return [summary_of(run) for run in runs], next_cursor
 
     def list_of(
@@ -106,7 +97,7 @@ class Runs:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.caller, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         return self.list(RunFilter(workflow_id=workflow_id, status=status), limit, cursor)
 
     def get(self, run_id: str) -> RunForm:
@@ -126,7 +117,7 @@ class Runs:
         return RunForm(
             **summary_of(run).model_dump(),
             context=run.context,
-            **relations_of(self.session, run, self.caller.id),
+            **relations_of(self.session, self.caller, run),
             input=run.input,
             output=output,
             control=run.control,

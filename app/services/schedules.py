@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from app.core.clock import Clock
 from app.core.errors import Conflict, InvalidDefinition, InvalidInput, NotFound, Problem
 from app.core.ids import new_id
+from app.core.permissions import TeamRole
 from app.engine.duties.schedules import input_of
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.language.catalogue import NodeCatalogue
@@ -39,7 +40,7 @@ TIMING = frozenset({"cron", "timezone", "enabled"})
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """What a user may do with the schedules of their workflows. `session` is committed by the caller."""
+    """What a user may do with the schedules of workflows. `session` is committed by the caller."""
 
     session: Session
     caller: Caller
@@ -51,17 +52,19 @@ class Schedules:
 
         Raises:
             NotFound: the workflow is absent or another owner's.
+            PermissionDenied: the user is no editor of the workflow.
             Conflict: the workflow has as many as it may have.
             InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
         self._require_room(workflow)
         now = self.clock.now()
         schedule = Schedule(
             id=new_id(),
-            owner_id=self.caller.id,
+            owner_id=workflow.owner_id,
             workflow_id=workflow.id,
+            saved_by=self.caller.id,
             **draft.model_dump(),
             created_at=now,
             updated_at=now,
@@ -81,7 +84,7 @@ class Schedules:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.caller, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         query = select(Schedule).where(Schedule.workflow_id == workflow_id)
         found, next_cursor = newest_first(self.session, query, Schedule.id, limit, cursor)
         now = self.clock.now()
@@ -93,7 +96,7 @@ class Schedules:
         Raises:
             NotFound: it or its workflow is absent, or another owner's.
         """
-        _, schedule = self._require(workflow_id, schedule_id)
+        _, schedule = self._require(workflow_id, schedule_id, TeamRole.VIEWER)
         return form_of(schedule, self.clock.now())
 
     def change(self, workflow_id: str, schedule_id: str, changes: ScheduleChanges) -> ScheduleForm:
@@ -103,7 +106,7 @@ class Schedules:
             NotFound: it or its workflow is absent, or another owner's.
             InvalidInput: what comes of it does not hold; every problem at once.
         """
-        workflow, schedule = self._require(workflow_id, schedule_id, for_update=True)
+        workflow, schedule = self._require(workflow_id, schedule_id, TeamRole.EDITOR)
         now = self.clock.now()
         sent = changes.model_dump(include=changes.model_fields_set)
         before = schedule.model_dump(include=set(sent))
@@ -115,6 +118,7 @@ class Schedules:
             schedule.next_fire_at = _next_fire_at(schedule, now)
         if changed:
             schedule.updated_at, schedule.last_error = now, None
+            schedule.saved_by = self.caller.id
             self._record("changed", schedule, fields=sorted(changed))
         self.session.flush()
         return form_of(schedule, now)
@@ -125,20 +129,22 @@ class Schedules:
         Raises:
             NotFound: it or its workflow is absent, or another owner's.
         """
-        _, schedule = self._require(workflow_id, schedule_id, for_update=True)
+        _, schedule = self._require(workflow_id, schedule_id, TeamRole.EDITOR)
         self.session.delete(schedule)
         self.session.flush()
         self._record("deleted", schedule)
 
     def _require(
-        self, workflow_id: str, schedule_id: str, *, for_update: bool = False
+        self, workflow_id: str, schedule_id: str, role: TeamRole
     ) -> tuple[Workflow, Schedule]:
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, role)
         query = select(Schedule).where(
             col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
         )
-        # A worker that fires it moves it on: neither may write over the other.
-        found = self.session.exec(query.with_for_update() if for_update else query).first()
+        if role is TeamRole.EDITOR:
+            # A worker that fires it moves it on: neither may write over the other.
+            query = query.with_for_update()
+        found = self.session.exec(query).first()
         if found is None:
             raise NotFound(f"This workflow has no schedule {schedule_id}.")
         return workflow, found
@@ -198,7 +204,9 @@ def form_of(schedule: Schedule, now: datetime) -> ScheduleForm:
     times: list[datetime] = []
     if schedule.enabled:
         times = next_fires(schedule.cron, schedule.timezone, now, FIRE_TIMES_SHOWN)
-    return ScheduleForm(**schedule.model_dump(exclude={"owner_id"}), next_fire_times=times)
+    return ScheduleForm(
+        **schedule.model_dump(exclude={"owner_id", "saved_by"}), next_fire_times=times
+    )
 
 
 def _next_fire_at(schedule: Schedule, now: datetime) -> datetime | None:

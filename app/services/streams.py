@@ -3,26 +3,30 @@
 A feed remembers what it has told. Ids of changes are places to go on from, in any process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import orjson
 from pydantic import BaseModel
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.clock import Clock
+from app.core.permissions import TeamRole
 from app.core.statuses import FINAL_RUN_STATUSES
 from app.models import Run, RunLog, StepAttempt
 from app.schemas.stream import StepChange
 from app.services.access import require_readable_run
 from app.services.callers import Caller
+from app.services.run_lists import reach_of
 from app.services.runs import log_form, output_of, summary_of
 
 NEWEST_RUNS = 200
-"""How many of an owner's runs a feed looks at, and as many of those that were not over when it last looked."""
+"""How many runs a feed looks at, and as many of those that were not over when it last looked."""
 OVERLAP = timedelta(seconds=5)
 """Commits come a little later than the times they hold."""
 
@@ -37,7 +41,7 @@ class Change:
 
 
 class Feed(Protocol):
-    """Something to read changes from, again and again."""
+    """Something to read changes from, again and again. `caller` is brought up to date by whoever reads it."""
 
     caller: Caller
 
@@ -105,7 +109,7 @@ class RunFeed:
 
 @dataclass(slots=True)
 class OwnerFeed:
-    """All of a user's runs: each new status. `since` is the time after which changes are to be told; None: from now on.
+    """All runs that a user may see: each new status. `since` is the time after which changes are to be told; None: from now on.
 
     Runs that are not over are always told once at the start.
     """
@@ -135,11 +139,12 @@ class OwnerFeed:
 
     def _look(self, session: Session) -> Sequence[Run]:
         lean = select(Run).options(defer(Run.input), defer(Run.output))
-        newest = lean.where(Run.owner_id == self.caller.id).order_by(col(Run.id).desc())
-        found = list(session.exec(newest.limit(NEWEST_RUNS)).all())
-        older = self._open - {run.id for run in found}
-        if older:
-            found += session.exec(lean.where(col(Run.id).in_(older))).all()
+        reach = reach_of(session, self.caller, TeamRole.VIEWER)
+        newest = reach.newest(session, lambda query: query, NEWEST_RUNS)
+        older = self._open.difference(newest)
+        if older:  # of those that are out of sight by now, nothing more is told
+            newest = [*newest, *reach.newest(session, partial(_among, older), len(older))]
+        found = session.exec(lean.where(col(Run.id).in_(newest))).all() if newest else ()
         self._told = {run.id: self._told[run.id] for run in found if run.id in self._told}
         return sorted(found, key=lambda run: run.id)
 
@@ -154,6 +159,10 @@ def place_of(event_id: str | None) -> datetime | None:
     if event_id is None or not (event_id.isascii() and event_id.isdigit()) or len(event_id) > 14:
         return None
     return datetime.fromtimestamp(int(event_id) / 1000, UTC)
+
+
+def _among(run_ids: Collection[str], query: SelectOfScalar[str]) -> SelectOfScalar[str]:
+    return query.where(col(Run.id).in_(run_ids))
 
 
 def _place(time: datetime) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
+from app.core.permissions import TeamRole
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
@@ -31,6 +32,7 @@ from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 from app.services.authentication import Callers, Proof
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
+from app.services.desk_roles import roles_of
 from app.services.stops import refusal
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
@@ -74,6 +76,14 @@ class _NeedsValidation:
     schema: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _People:
+    """Those who trigger: as whom those call whose proofs still hold, and roles by user and workflow."""
+
+    callers: Mapping[Proof, Caller]
+    roles: Mapping[tuple[str, str], TeamRole]
+
+
 class TriggerDesk:
     """Takes triggers; answers each once its run is committed. Lives on the event loop."""
 
@@ -105,8 +115,7 @@ class TriggerDesk:
 
         Raises:
             NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, KillSwitched, InvalidInput,
-                PolicyLimitReached: the trigger is
-                refused, nothing is stored.
+                PolicyLimitReached: the trigger is refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -154,10 +163,17 @@ class TriggerDesk:
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
         targets = self._targets(connection, rows, now)
+        found = [targets.get((request.workflow_id, request.version)) for request in batch]
         callers = self._callers.load(connection, [request.caller for request in batch], now)
+        askers = {
+            (callers[request.caller].id, target.workflow_id, target.owner_id)
+            for request, target in zip(batch, found, strict=True)
+            if request.caller in callers and target is not None
+        }
+        people = _People(callers, roles_of(connection, askers))
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
-            for request in batch
+            self._admit_one(request, target, people)
+            for request, target in zip(batch, found, strict=True)
         ]
 
     def _targets(
@@ -189,11 +205,12 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, callers: Mapping[Proof, Caller]
+        self, request: TriggerRequest, target: Target | None, people: _People
     ) -> NewRun | _NeedsValidation | Exception:
+        caller = None if request.caller is None else people.callers.get(request.caller)
+        role = None if caller is None else people.roles.get((caller.id, request.workflow_id))
         try:
-            caller = None if request.caller is None else callers.get(request.caller)
-            run = admit(request, target, caller, self._key)
+            run = admit(request, target, caller, role, self._key)
         except AutomateError as refusal:
             return refusal
         if (

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -13,11 +13,13 @@ from sqlmodel import Session, col, select
 from app.core.clock import Clock
 from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionFailed, Problem
 from app.core.ids import new_id
+from app.core.permissions import TeamRole
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import read_definition
 from app.models import Workflow, WorkflowVersion
-from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
-from app.services.access import require_workflow
+from app.schemas.workflow import Dedupe, NewWorkflow, WorkflowChanges, WorkflowDraft
+from app.services.access import require_team, require_workflow
+from app.services.approver_checks import approver_problems
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.credential_checks import credential_problems
@@ -26,6 +28,9 @@ from app.services.expression_checks import dedupe_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
 from app.services.policies import policy_problems
+from app.services.save_checks import check
+from app.services.standings import Standing, standings_of
+from app.services.workflow_lists import WorkflowFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +39,36 @@ class Saved:
 
     workflow: Workflow
     version: WorkflowVersion
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Workflows:
-    """What a user may do with their workflows. `session` is committed by the caller."""
+    """What a user may do with workflows. `session` is committed by the caller."""
 
     session: Session
     caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
 
-    def create(self, draft: WorkflowDraft) -> Saved:
+    def create(self, draft: NewWorkflow) -> Saved:
         """Save a new workflow with its version 1.
 
         Raises:
+            NotFound, PermissionDenied: the caller is not in the team, or no editor there.
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
-        problems = self.problems_of(draft.definition, self.caller.id)
-        check([*problems, *dedupe_problems(draft.dedupe), *self._other_problems(draft, None)])
+        owner_id = self.caller.id
+        if draft.team is not None:
+            team = require_team(self.session, self.caller, draft.team, TeamRole.EDITOR, hold=True)
+            owner_id = team.id
+        problems = self.problems_of(draft.definition, owner_id)
+        others = self.other_problems(draft, None, owner_id)
+        check([*problems, *dedupe_problems(draft.dedupe), *others])
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
-            owner_id=self.caller.id,
+            owner_id=owner_id,
             **_columns(draft, WorkflowDraft.model_fields),
             created_at=now,
             updated_at=now,
@@ -65,23 +77,35 @@ class Workflows:
         self.session.flush()
         version = self._add_version(workflow, draft.definition)
         self._record("created", workflow, version=version.version, sha256=version.checksum)
-        return Saved(workflow, version)
+        return self.saved(workflow, version)
 
-    def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
-        """Return a page of the workflows, newest first, and the next page's cursor."""
-        query = select(Workflow).where(
-            Workflow.owner_id == self.caller.id, col(Workflow.deleted_at).is_(None)
-        )
-        return newest_first(self.session, query, Workflow.id, limit, cursor)
+    def list(
+        self, wanted: WorkflowFilter, limit: int, cursor: str | None
+    ) -> tuple[Sequence[tuple[Workflow, Standing]], str | None]:
+        """Return a page of the workflows that the caller may see, newest first, and the next page's cursor.
 
-    def get(self, workflow_id: str) -> Saved:
-        """Return a workflow.
+        Raises:
+            NotFound: there is no such team, or the caller is not in it.
+        """
+        query = wanted.query(self.session, self.caller)
+        found, next_cursor = newest_first(self.session, query, Workflow.id, limit, cursor)
+        standings = standings_of(self.session, self.caller, found)
+        return list(zip(found, standings, strict=True)), next_cursor
+
+    def get(self, workflow_id: str, role: TeamRole = TeamRole.VIEWER) -> Saved:
+        """Return a workflow on which the caller has at least this role.
 
         Raises:
             NotFound: it is absent or another owner's.
+            PermissionDenied: the caller has a lower role.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
-        return Saved(workflow, self._version(workflow, workflow.version))
+        workflow = require_workflow(self.session, self.caller, workflow_id, role)
+        return self.saved(workflow, self._version(workflow, workflow.version))
+
+    def saved(self, workflow: Workflow, version: WorkflowVersion) -> Saved:
+        """Return a workflow as the caller sees it."""
+        (standing,) = standings_of(self.session, self.caller, [workflow])
+        return Saved(workflow, version, standing)
 
     def change(
         self,
@@ -97,18 +121,15 @@ class Workflows:
             PreconditionFailed: `if_match` names other revisions.
             Conflict: somebody else changed it at the same moment.
         """
-        saved = self.get(workflow_id)
+        saved = self.get(workflow_id, TeamRole.EDITOR)
         _require_match(saved.workflow, if_match)
         sent = changes.model_fields_set
         definition = changes.definition if "definition" in sent else None
+        owner_id = saved.workflow.owner_id
         problems = [
-            *(
-                self.problems_of(definition, saved.workflow.owner_id)
-                if definition is not None
-                else ()
-            ),
+            *(self.problems_of(definition, owner_id) if definition is not None else ()),
             *(dedupe_problems(changes.dedupe) if "dedupe" in sent else ()),
-            *self._other_problems(changes, saved.workflow),
+            *self.other_problems(changes, saved.workflow, owner_id),
         ]
         check(problems)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
@@ -118,11 +139,11 @@ class Workflows:
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
         was_enabled = saved.workflow.enabled
-        self._compare_and_set(saved.workflow, values, if_match)
+        self.compare_and_set(saved.workflow, values, if_match)
         self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
             return saved
-        return Saved(saved.workflow, self._add_version(saved.workflow, definition))
+        return replace(saved, version=self._add_version(saved.workflow, definition))
 
     def delete(self, workflow_id: str, if_match: Collection[int] | None) -> None:
         """Hide a workflow and stop its triggers; its runs stay readable.
@@ -132,9 +153,9 @@ class Workflows:
             PreconditionFailed: `if_match` names other revisions.
             Conflict: somebody else changed it at the same moment.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.OWNER)
         _require_match(workflow, if_match)
-        self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        self.compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
         self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str) -> Saved:
@@ -144,9 +165,9 @@ class Workflows:
             NotFound: it is absent or another owner's.
             Conflict: somebody else changed it at the same moment.
         """
-        saved = self.get(workflow_id)
+        saved = self.get(workflow_id, TeamRole.EDITOR)
         serial = saved.workflow.webhook_serial + 1
-        self._compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        self.compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
         self._record("webhook_rotated", saved.workflow)
         return saved
 
@@ -158,7 +179,7 @@ class Workflows:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.caller, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         without_definition = defer(WorkflowVersion.definition)  # type: ignore[arg-type]  # SQLModel types columns by value
         lean = select(WorkflowVersion).options(without_definition)
         query = lean.where(WorkflowVersion.workflow_id == workflow_id)
@@ -170,7 +191,7 @@ class Workflows:
         Raises:
             NotFound: the workflow or the version is absent, or another owner's.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         return self._version(workflow, number)
 
     def violations(self, definition: dict[str, Any]) -> Sequence[Problem]:
@@ -190,13 +211,17 @@ class Workflows:
         in_vault = credential_problems(self.session, owner_id or self.caller.id, plan)
         return _in_definition([*problems, *in_vault])
 
-    def _other_problems(
-        self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
+    def other_problems(
+        self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None, owner_id: str
     ) -> Sequence[Problem]:
-        hooks = hook_problems(self.session, self.caller.id, form)
-        owner_id, workflow_id = (saved.owner_id, saved.id) if saved else (self.caller.id, None)
-        policies = policy_problems(self.session, owner_id, workflow_id, form)
-        return [*event_problems(form, saved), *hooks, *policies]
+        """Return what is wrong with a form beside the definition and the dedupe key, as this owner's workflow."""
+        workflow_id = saved.id if saved else None
+        return [
+            *event_problems(form, saved),
+            *hook_problems(self.session, owner_id, form),
+            *approver_problems(self.session, form.definition),
+            *policy_problems(self.session, owner_id, workflow_id, form),
+        ]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
@@ -238,10 +263,14 @@ class Workflows:
         change = Change(f"workflow.{done}", "workflow", workflow.id, workflow.owner_id, told)
         record(self.session, self.caller, change)
 
-    def _compare_and_set(
+    def compare_and_set(
         self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None
     ) -> None:
-        """Write in one statement that only holds while nobody else has written since we read."""
+        """Write in one statement that only holds while nobody else has written since we read.
+
+        Raises:
+            PreconditionFailed, Conflict: somebody has.
+        """
         now = self.clock.now()
         statement = (
             update(Workflow)
@@ -254,19 +283,6 @@ class Workflows:
                 raise PreconditionFailed
             raise Conflict("Somebody else changed this workflow at the same moment: try again.")
         self.session.refresh(workflow)
-
-
-def check(problems: Sequence[Problem]) -> None:
-    """Refuse what a caller wants to save when there is anything wrong with it.
-
-    Raises:
-        InvalidDefinition: every problem at once, with pointers into the request body.
-    """
-    if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InvalidDefinition(
-            f"The workflow has {count}: mend what `errors` lists and send it again.", problems
-        )
 
 
 def checksum(definition: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ def test_both_names_take_the_same(node_type: str) -> None:
     "config",
     [
         {"approvers": ["role:manager"], "min_approvals": 5},
+        {"approvers": ["team:Köln 2"], "min_approvals": 5},
         {"approvers": "${{ input.people }}", "min_approvals": 40},
         {"timeout_seconds": "${{ input.hours * 3600 }}", "timeout_action": "reject"},
         {"timeout_seconds": 5, "timeout_action": "escalate", "escalate_to": ["b@example.com"]},
@@ -52,14 +53,14 @@ def test_what_can_be_asked_is_taken(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("config", "place", "word"),
     [
-        ({"approvers": ["team:finance"]}, "/approvers/0", "no teams yet"),
+        ({"approvers": ["team:"]}, "/approvers/0", "team:finance"),
         ({"approvers": ["nobody"]}, "/approvers/0", "e-mail address"),
         ({"approvers": ["role:"]}, "/approvers/0", "role:admin"),
         ({"approvers": []}, "/approvers", "empty"),
         (
-            {"timeout_seconds": 5, "timeout_action": "escalate", "escalate_to": ["team:board"]},
+            {"timeout_seconds": 5, "timeout_action": "escalate", "escalate_to": ["team:!"]},
             "/escalate_to/0",
-            "no teams yet",
+            "names no team",
         ),
         ({"min_approvals": 2}, "", "`min_approvals` can never be reached"),
         ({"reject_quorum": 2}, "", "`reject_quorum` can never be reached"),

@@ -18,7 +18,9 @@ from app.api.v1.endpoints import (
     runs,
     schedules,
     sessions,
+    sharing,
     streams,
+    teams,
     triggers,
     workflows,
 )
@@ -31,7 +33,9 @@ ROUTERS = (
     sessions.router,
     oidc.router,
     api_keys.router,
+    teams.router,
     workflows.router,
+    sharing.router,
     streams.router,  # before the runs: `/runs/stream` is no run's id
     schedules.router,
     runs.router,

@@ -1,16 +1,19 @@
 """Wire forms that need to know where this API is reached from outside."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from app.api.deps import Services
+from app.core.permissions import TeamRole
 from app.core.security.webhook_tokens import webhook_token
 from app.core.statuses import WebhookAuth
 from app.models import Workflow
 from app.schemas.context import rules_of
+from app.schemas.team import OwnerForm
 from app.schemas.workflow import Dedupe, OnEvent, Webhook, WorkflowForm, WorkflowSummary
+from app.services.standings import Standing
 from app.services.workflows import Saved
 
 
@@ -21,12 +24,15 @@ class WorkflowForms:
     base_url: str
     key: str
 
-    def summary(self, workflow: Workflow) -> WorkflowSummary:
+    def summary(self, workflow: Workflow, standing: Standing) -> WorkflowSummary:
         """Return a workflow without its definition."""
+        is_editor = standing.role.includes(TeamRole.EDITOR)
         return WorkflowSummary(
             id=workflow.id,
             name=workflow.name,
             description=workflow.description,
+            owner=OwnerForm(**asdict(standing.owner)),
+            role=standing.role,
             version=workflow.version,
             enabled=workflow.enabled,
             webhook=Webhook(auth=workflow.webhook_auth),
@@ -37,14 +43,14 @@ class WorkflowForms:
             on_event=OnEvent(type=workflow.event_type, filter=workflow.event_filter)
             if workflow.event_type
             else None,
-            webhook_url=self._webhook_url(workflow),
+            webhook_url=self._webhook_url(workflow) if is_editor else None,
             created_at=workflow.created_at,
             updated_at=workflow.updated_at,
         )
 
     def whole(self, saved: Saved) -> WorkflowForm:
         """Return a workflow with its definition."""
-        summary = self.summary(saved.workflow)
+        summary = self.summary(saved.workflow, saved.standing)
         return WorkflowForm(**dict(summary), definition=saved.version.definition)
 
     def _webhook_url(self, workflow: Workflow) -> str:

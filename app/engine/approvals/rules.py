@@ -1,7 +1,7 @@
 """What a decision does to an approval, and what its time-out does. Pure: values in, values out.
 
 A step's approval is `pending` until enough people have decided, its time is up, or its run goes on without it. Whoever is
-neither approver nor owner is not told that it exists.
+no approver and may not read the run is not told that it exists.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from app.engine.planning.transitions import Failed, Resolution, Succeeded, resol
 TimeoutAction = Literal["fail", "approve", "reject", "escalate"]
 Via = Literal["api", "link"]
 ROLE: Final = "role:"
+TEAM: Final = "team:"
 REJECTED_CODE: Final = "approval_rejected"
 TIMED_OUT_CODE: Final = "approval_timed_out"
 UNKNOWN: Final = "There is no such approval, or it is not yours to see."
@@ -79,16 +80,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who wants to see or decide. `role` is None for whoever comes by a link."""
+    """Who wants to see or decide. `role` is None for whoever comes by a link; `teams` are the names of theirs.
+
+    `sees_run`: they may read the run that asks.
+    """
 
     email: str
     role: str | None = None
     user_id: str | None = None
+    teams: frozenset[str] = frozenset()
+    sees_run: bool = False
 
     @property
     def names(self) -> frozenset[str]:
         """Return the names by which they can be among the approvers."""
-        return frozenset({self.email} if self.role is None else {self.email, ROLE + self.role})
+        roles = () if self.role is None else (ROLE + self.role,)
+        return frozenset({self.email, *roles, *(TEAM + name for name in self.teams)})
 
     @property
     def via(self) -> Via:
@@ -105,12 +112,12 @@ class Ended:
 
 
 def require_sight(asked: Asked | None, person: Person) -> Asked:
-    """Return an approval that a person may see: an approver, or the owner.
+    """Return an approval that a person may see: an approver, or whoever may read the run.
 
     Raises:
         NotFound: they are neither, or there is none.
     """
-    if asked is None or not (_is_approver(asked, person) or person.user_id == asked.owner_id):
+    if asked is None or not (_is_approver(asked, person) or person.sees_run):
         raise NotFound(UNKNOWN)
     return asked
 
@@ -119,7 +126,7 @@ def require_open(asked: Asked, person: Person, shown_hash: str | None, now: date
     """Pass whoever may decide on it now; `shown_hash` is that of what they have seen, if they tell it.
 
     Raises:
-        NotFound: they are neither approver nor owner.
+        NotFound: they are no approver, and may not read the run.
         PermissionDenied: they are no approver, or have started the run themselves.
         Conflict: it is over, they have decided already, or they have seen something else.
     """
@@ -193,8 +200,8 @@ def _those(asked: Asked, decision: ApprovalStatus) -> list[Said]:
 
 
 def _is_out_of_reach(asked: Asked) -> bool:
-    """Tell whether too few are left to approve it. Nobody knows how many have a role."""
-    if asked.may_grow or any(name.startswith(ROLE) for name in asked.approvers):
+    """Tell whether too few are left to approve it. Nobody knows how many have a role or are in a team."""
+    if asked.may_grow or any(name.startswith((ROLE, TEAM)) for name in asked.approvers):
         return False
     decided = {said.by for said in asked.said}
     left = [name for name in asked.approvers if name not in decided and not _is_self(asked, name)]

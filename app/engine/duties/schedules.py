@@ -150,7 +150,7 @@ class Schedules:
             idempotency_key=f"schedule:{row.id}:{rfc3339(fire_at)}",
             key_ttl_seconds=self._key_ttl_seconds,
             context=merged_context(row.context_required, None),
-            started_by=row.owner_email,
+            started_by=row.started_by,
         )
 
 

@@ -21,16 +21,18 @@ from app.engine.sdk import (
 MAX_APPROVERS = 50
 MAX_TIMEOUT_SECONDS = 366 * 86_400
 ROLE = re.compile(r"role:[a-z][a-z0-9_-]{0,49}")
+TEAM = re.compile(r"team:[^\W_][\w .-]{0,99}")
+GROUPS = ("role:", "team:")
 REJECTED = "rejected"
 
 
 def _approver(text: str) -> str:
-    """Return an approver as accounts are stored: an e-mail address in lower case, or `role:…`."""
+    """Return an approver as they are compared: an e-mail address or `team:…` in lower case, or `role:…`."""
     name = text.strip()
     if name.startswith("team:"):
-        raise ValueError(
-            "names a team, and there are no teams yet: write an e-mail address or role:admin"
-        )
+        if not TEAM.fullmatch(name):
+            raise ValueError("names no team: write team: and its name, such as team:finance")
+        return name.casefold()
     if name.startswith("role:"):
         if not ROLE.fullmatch(name):
             raise ValueError("names no role: write role: and its name, such as role:admin")
@@ -39,7 +41,7 @@ def _approver(text: str) -> str:
         found = validate_email(name, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         raise ValueError(
-            "is neither an e-mail address, such as cfo@example.com, nor a role, such as role:admin"
+            "is neither an e-mail address, such as cfo@example.com, nor a role or team, such as role:admin or team:finance"
         ) from None
     return found.normalized.lower()
 
@@ -55,7 +57,7 @@ class Config(NodeConfig):
     """Who is asked what, and what follows from answers and from none."""
 
     approvers: Approvers = Field(
-        description="Who may decide: e-mail addresses, and roles such as `role:admin`.",
+        description="Who may decide: e-mail addresses, roles such as `role:admin`, and teams such as `team:finance`.",
         examples=[["cfo@example.com", "role:admin"]],
     )
     min_approvals: int = Field(
@@ -109,7 +111,7 @@ class Config(NodeConfig):
         if self.timeout_seconds is None and self.timeout_action != "fail":
             raise ValueError("A `timeout_action` needs `timeout_seconds`.")
         everybody = {*self.approvers, *(self.escalate_to or ())}
-        if not any(name.startswith("role:") for name in everybody):
+        if not any(name.startswith(GROUPS) for name in everybody):
             self._require_enough(len(everybody))
         return self
 

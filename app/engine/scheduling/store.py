@@ -21,10 +21,10 @@ NEXT_DUE = "SELECT min(next_fire_at) FROM schedules WHERE enabled AND next_fire_
 LOAD_DUE = Statement(
     """
     SELECT s.id, s.owner_id, s.workflow_id, s.cron, s.timezone, s.input, s.misfire, s.next_fire_at,
-           w.enabled AS workflow_enabled, w.deleted_at, w.context_required, u.email AS owner_email, versions.id AS version_id, versions.version
+           w.enabled AS workflow_enabled, w.deleted_at, w.context_required, u.email AS started_by, versions.id AS version_id, versions.version
     FROM {rows} JOIN schedules s ON s.id = v.id JOIN workflows w ON w.id = s.workflow_id
     JOIN workflow_versions versions ON versions.workflow_id = w.id AND versions.version = w.version
-    LEFT JOIN users u ON u.id = s.owner_id
+    LEFT JOIN users u ON u.id = COALESCE(s.saved_by, s.owner_id)
     WHERE s.enabled AND s.next_fire_at <= :now ORDER BY s.next_fire_at
     """,
     rows={"id": "uuid"},
@@ -41,7 +41,7 @@ LOAD_DUE = Statement(
         "workflow_enabled": Boolean(),
         "deleted_at": UtcDateTime(),
         "context_required": Json,
-        "owner_email": String(),
+        "started_by": String(),
         "version_id": Id(),
         "version": Integer(),
     },

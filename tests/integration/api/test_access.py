@@ -45,7 +45,12 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/workflows/{workflow_id}/policy"): {},
     ("PUT", "/teams/{team_id}/policy"): {},
     ("PUT", "/credentials/{credential_id}"): {"name": "mine", "kind": "generic"},
+    ("PUT", "/workflows/{workflow_id}/shares"): {"user": "bob@example.com", "role": "editor"},
+    ("POST", "/workflows/{workflow_id}/transfer"): {"owner": "bob@example.com"},
+    ("PATCH", "/teams/{team_id}"): {"name": "Mine"},
+    ("PUT", "/teams/{team_id}/members/{email}"): {"role": "owner"},
 }
+QUERIES = {("DELETE", "/workflows/{workflow_id}/shares"): {"user": "bob@example.com"}}
 
 
 def _application() -> FastAPI:
@@ -95,6 +100,7 @@ def _nowhere(path: str) -> str:
         schedule_id="7",
         team_id="7",
         credential_id="7",
+        email="bob@example.com",
     )
 
 
@@ -124,6 +130,7 @@ async def test_another_owners_object_is_not_found(
     session = (await ada.get("/me/sessions")).json()["items"][0]
     credential = {"name": "mine", "kind": "generic", "data": {"key": "a secret"}}
     credential_id = (await ada.post("/credentials", credential)).json()["id"]
+    team = (await ada.post("/teams", {"name": "Finance"})).json()
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
         key_id=key.json()["id"],
@@ -135,11 +142,13 @@ async def test_another_owners_object_is_not_found(
         path="step_1",
         sha256="7",
         schedule_id=schedule.json()["id"],
-        team_id=workflow["id"],
+        team_id=team["id"],
         credential_id=credential_id,
+        email="bob@example.com",
     )
 
-    answer = await bob.call(method, address, json=BODIES.get((method, path)))
+    options = {"json": BODIES.get((method, path)), "params": QUERIES.get((method, path))}
+    answer = await bob.call(method, address, **options)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert (await ada.get(f"/workflows/{workflow['id']}")).json() == before

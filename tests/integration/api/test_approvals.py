@@ -454,3 +454,74 @@ async def test_who_started_the_parent_does_not_decide_in_its_child(ada: Caller) 
 
     assert approval["requested_by"] == ada.email
     assert answer.status_code == 403
+
+
+async def _team(owner: Caller, name: str, *emails: str) -> str:
+    team_id: str = (await owner.post("/teams", {"name": name})).json()["id"]
+    for email in emails:
+        body = {"role": "viewer"}
+        await owner.call("PUT", f"/teams/{team_id}/members/{email}", json=body)
+    return team_id
+
+
+async def test_a_team_is_asked_and_each_of_its_members_may_decide_whatever_it_is_called_later(
+    ada: Caller, cfo: Caller, sign_up: Sign
+) -> None:
+    ceo = await sign_up(CEO)
+    team_id = await _team(ada, "Finance", CFO)
+    approval = await _ask(ada, approvers=["team:FINANCE"])
+    await ada.call("PATCH", f"/teams/{team_id}", json={"name": "Money"})
+
+    stranger = await ceo.post(f"/approvals/{approval['id']}/approve")
+    starter = await ada.post(f"/approvals/{approval['id']}/approve")
+    inbox = await _inbox(cfo)
+    taken = await cfo.post(f"/approvals/{approval['id']}/approve")
+
+    assert approval["approvers"] == ["team:finance"]
+    assert inbox == [approval["id"]]
+    statuses = [answer.status_code for answer in (stranger, starter, taken)]
+    assert statuses == [404, 403, 200]
+
+
+async def test_a_team_is_asked_by_an_escalation(
+    ada: Caller, cfo: Caller, container: Container
+) -> None:
+    await _team(ada, "Board", CFO)
+    asked = {"approvers": [CEO], "timeout_seconds": 3600, "timeout_action": "escalate"}
+    approval = await _ask(ada, **asked, escalate_to=["team:board"])
+    _duty(container, datetime.fromisoformat(approval["due_at"])).run_once()
+
+    assert await _inbox(cfo) == [approval["id"]]
+
+
+async def test_a_team_that_there_is_not_is_refused_when_the_workflow_is_saved(
+    ada: Caller,
+) -> None:
+    await ada.call("DELETE", f"/teams/{await _team(ada, 'Gone')}")
+    config = {"approvers": [CFO, "team:gone"], "prompt": "Ship it?"}
+    asking = {"id": "ask", "type": "wait_for_approval", "config": config}
+    late = {"timeout_seconds": 5, "timeout_action": "escalate", "escalate_to": ["team:nobody"]}
+    inner = {"id": "in", "type": "approval", "config": config | late | {"approvers": [CFO]}}
+    loop = {"id": "each", "type": "for_each", "config": {"items": "input"}, "steps": [inner]}
+    draft = {"name": "Test", "definition": {"steps": [asking, loop]}}
+
+    problems = (await ada.post("/workflows", draft)).json()["errors"]
+
+    assert [(problem["pointer"], problem["code"]) for problem in problems] == [
+        ("/definition/steps/0/config/approvers/1", "unknown_team"),
+        ("/definition/steps/1/steps/0/config/escalate_to/0", "unknown_team"),
+    ]
+
+
+async def test_editors_make_links_and_members_read(ada: Caller, cfo: Caller, sign_up: Sign) -> None:
+    ceo = await sign_up(CEO)
+    approval = await _ask(ada, approvers=["boss@example.com"])
+    at, link = f"/approvals/{approval['id']}", {"approver": "boss@example.com"}
+    for role, somebody in (("viewer", CFO), ("editor", CEO)):
+        shares = f"/workflows/{approval['workflow_id']}/shares"
+        await ada.call("PUT", shares, json={"user": somebody, "role": role})
+
+    read = [(await who.get(at)).status_code for who in (cfo, ceo)]
+    made = [(await who.post(f"{at}/links", link)).status_code for who in (cfo, ceo)]
+
+    assert (read, made) == ([200, 200], [403, 201])

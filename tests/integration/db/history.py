@@ -25,9 +25,9 @@ LARGE = frozenset(
         "audit_log",
     }
 )
-"""Tables that grow with every run, or every save. The others (users, workflows, schedules, workers) stay small enough that
+"""Tables that grow with every run, or every save. The others (users, teams, shares, workflows, schedules, workers) stay small enough that
 reading one through can be the cheapest way: a planner that does so is right."""
-USERS, WORKFLOWS, VERSIONS, WORKERS = 500, 1_000, 20, 4
+USERS, TEAMS, WORKFLOWS, VERSIONS, WORKERS = 500, 100, 1_000, 20, 4
 _ID = """
 CREATE FUNCTION pg_temp.id(kind text, n bigint) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
     SELECT ('01900000-' || lpad(to_hex(hashtext(kind) & 65535), 4, '0') || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid
@@ -69,6 +69,27 @@ _STATEMENTS = (
     FROM generate_series(1, {WORKFLOWS * VERSIONS}) n
     """,
     f"""
+    INSERT INTO teams (id, name, created_by, created_at)
+    SELECT pg_temp.id('team', n), 'team ' || n, pg_temp.id('user', n), now() FROM generate_series(1, {TEAMS}) n
+    """,
+    f"""
+    INSERT INTO team_names (name, team_id) SELECT 'team ' || n, pg_temp.id('team', n) FROM generate_series(1, {TEAMS}) n
+    """,
+    f"""
+    INSERT INTO team_members (team_id, user_id, role)
+    SELECT pg_temp.id('team', (n + k) % {TEAMS} + 1), pg_temp.id('user', n), 'editor'
+    FROM generate_series(1, {USERS}) n, generate_series(1, 3) k
+    """,
+    f"""
+    UPDATE workflows SET owner_id = pg_temp.id('team', 1 + (hashtext(name) & 1023) % {TEAMS}) WHERE (hashtext(name) & 3) = 0
+        AND owner_id NOT IN (pg_temp.id('user', 1), pg_temp.id('user', 2))
+    """,
+    f"""
+    INSERT INTO workflow_shares (workflow_id, grantee_id, role, created_by, created_at)
+    SELECT pg_temp.id('workflow', n), pg_temp.id('user', n % {USERS} + 1), 'viewer', pg_temp.id('user', 1), now()
+    FROM generate_series(1, {WORKFLOWS}) n WHERE n % {USERS} > 1
+    """,
+    f"""
     INSERT INTO schedules (id, owner_id, workflow_id, cron, timezone, misfire, enabled, next_fire_at, created_at, updated_at)
     SELECT pg_temp.id('schedule', n), pg_temp.id('user', n % {USERS} + 1), pg_temp.id('workflow', n), '* * * * *', 'UTC',
            'skip', true, now() + interval '1 hour', now(), now()
@@ -94,6 +115,9 @@ _STATEMENTS = (
                  CASE WHEN n > {RUNS - LIVE} THEN (ARRAY['queued', 'running', 'waiting', 'paused'])[n % 4 + 1]
                       WHEN n % 50 = 0 THEN 'failed' ELSE 'succeeded' END AS status
           FROM generate_series(1, {RUNS}) n) AS made
+    """,
+    """
+    UPDATE runs SET owner_id = w.owner_id FROM workflows w WHERE w.id = runs.workflow_id
     """,
     f"""
     INSERT INTO steps (run_id, path, attempt, seq, type, status, changed, superseded, output, started_at, finished_at)

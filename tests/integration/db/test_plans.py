@@ -17,21 +17,26 @@ import app
 from app.core.clock import SystemClock
 from app.core.errors import NotFound
 from app.core.ids import first_id_at, new_id
+from app.core.permissions import TeamRole
 from app.core.statuses import ApprovalStatus, RunStatus, TriggerKind
 from app.db.base import make_engine
 from app.db.statement import Statement
 from app.db.tenancy import Tenancy
 from app.db.types import Id, Json, Status, UtcDateTime
+from app.engine.registry import Catalogue
 from app.engine.store import SQLITE_NOW
-from app.models import User
+from app.models import TeamMember, User
+from app.schemas.control import BulkRequest
 from app.services.api_keys import ApiKeys
 from app.services.approvals import Approvals
 from app.services.audit_log import AuditFilter, AuditLog
 from app.services.callers import Caller, caller_of
-from app.services.events import Events
+from app.services.controls import ONGOING, Controls
+from app.services.events import EventFilter, Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
-from app.services.runs import LogFilter, RunFilter, Runs
+from app.services.run_lists import RunFilter, reach_of
+from app.services.runs import LogFilter, Runs
 from app.services.sessions import list_sessions
 from app.services.streams import OwnerFeed, RunFeed
 from tests.integration.db.history import LARGE, write_history
@@ -169,10 +174,20 @@ def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _ada(session: Session) -> Caller:
+    """Return somebody with runs of her own, of three teams, and of workflows that are shared with her."""
+    user = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    mine = session.exec(select(TeamMember).where(TeamMember.user_id == user.id)).all()
+    ada = caller_of(user, teams={member.team_id: member.role for member in mine})
+    reach = reach_of(session, ada, TeamRole.VIEWER)
+    assert len(reach.owner_ids) == 4
+    assert reach.workflow_ids
+    return ada
+
+
 def _read_everything(session: Session) -> None:
     """List all that can be listed, as Ada, and open one of her runs."""
-    user = session.exec(select(User).where(User.email == "user500@example.com")).one()
-    ada = caller_of(user)
+    ada = _ada(session)
     runs = Runs(session, ada)
     (run, *_), cursor = runs.list(RunFilter(), 10, None)
     assert cursor is not None
@@ -190,10 +205,13 @@ def _read_everything(session: Session) -> None:
     RunFeed(ada, run.id).read(session)
     OwnerFeed(ada, SystemClock()).read(session)
     RunEvidence(session, ada).list(run.id, 50, None)
+    controls = Controls(session, ada, Catalogue(), [])
+    for bulk in (BulkRequest(status=RunStatus.QUEUED), BulkRequest(ids=[run.id])):
+        controls._matching(bulk, ONGOING, 100)
     _read_audit_log(session, ada)
     events, approvals = Events(session, ada), Approvals(session, ada, lambda _: None)
-    for event_type, correlation_id in ((None, None), ("type1", None), ("type1", "order 1")):
-        events.list(event_type, correlation_id, 50, make_cursor(ID))
+    for named in ((None, None), ("type1", None), ("type1", "order 1")):
+        events.list(EventFilter(*named), 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
     list_sessions(session, ada, NOW, 50, make_cursor(ID))

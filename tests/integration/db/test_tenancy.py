@@ -9,12 +9,14 @@ from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session, select
 
 from app.core.clock import SystemClock
+from app.core.permissions import TeamRole
 from app.core.statuses import Role
 from app.db.base import make_engine
 from app.db.tenancy import Tenancy, release
-from app.models import Run, User, Workflow
+from app.models import Run, User, Workflow, WorkflowShare
 from app.services.callers import caller_of
-from app.services.runs import RunFilter, Runs
+from app.services.run_lists import RunFilter
+from app.services.runs import Runs
 from tests.integration.db.history import write_history
 
 ACROSS_TENANTS = frozenset(
@@ -25,6 +27,8 @@ ACROSS_TENANTS = frozenset(
     }
 )
 """Tables that belong to somebody, and that no tenant may read at all."""
+EVERYBODYS = frozenset({"team_names"})
+"""Approvals may ask any team by its name."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_every_table_of_a_tenant_stands_behind_the_wall(engine: Engine) -> None:
         "('owner_id', 'run_id', 'workflow_id', 'approval_id', 'team_id')"
     )
     with engine.connect() as connection:
-        tables = {*connection.scalars(theirs)} - ACROSS_TENANTS
+        tables = {*connection.scalars(theirs)} - ACROSS_TENANTS - EVERYBODYS
         all_rows = {table: _count(connection, table) for table in tables}
 
     with Session(engine) as session:
@@ -159,6 +163,33 @@ def test_whom_the_legal_basis_names_sees_the_run(engine: Engine) -> None:
 
         assert session.exec(select(Run).where(Run.owner_id == bob.id)).one().id == run.id
         assert Runs(session, caller_of(ada)).get(run.id).id == run.id
+
+
+def test_a_workflow_that_is_shared_is_seen_with_its_runs_and_nothing_else_of_its_owner(
+    engine: Engine,
+) -> None:
+    ada, bob = _users(engine)
+    with Session(engine) as session:
+        shared = session.exec(select(Workflow).where(Workflow.owner_id == bob.id)).first()
+        assert shared is not None
+        session.add(
+            WorkflowShare(
+                workflow_id=shared.id,
+                grantee_id=ada.id,
+                role=TeamRole.VIEWER,
+                created_by=bob.id,
+                created_at=SystemClock().now(),
+            )
+        )
+        session.flush()
+
+        _confined_to(engine, session, ada)
+
+        theirs = session.exec(select(Workflow.id).where(Workflow.owner_id == bob.id)).all()
+        runs = session.exec(select(Run.workflow_id).where(Run.owner_id == bob.id)).all()
+        listed, _ = Runs(session, caller_of(ada)).list(RunFilter(workflow_id=shared.id), 10, None)
+        assert [*theirs] == [*set(runs)] == [shared.id]
+        assert len(listed) == 10
 
 
 @pytest.fixture

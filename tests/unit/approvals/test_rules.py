@@ -22,7 +22,7 @@ from app.engine.approvals.rules import (
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ANN, BEN, CAT = (f"{name}@example.com" for name in ("ann", "ben", "cat"))
-OWNER = Person("owner@example.com", "member", "owner")
+OWNER = Person("owner@example.com", "member", "owner", sees_run=True)
 APPROVED, REJECTED = ApprovalStatus.APPROVED, ApprovalStatus.REJECTED
 
 
@@ -81,6 +81,13 @@ def test_an_approver_may_decide() -> None:
 
 def test_whoever_has_the_role_may_decide() -> None:
     require_open(_asked(approvers=["role:admin"]), Person(CAT, "admin", "7"), None, NOW)
+
+
+def test_a_team_may_decide_by_each_of_its_members() -> None:
+    asked, member = _asked(approvers=["team:finance"]), Person(CAT, "member", "7")
+
+    require_open(asked, replace(member, teams=frozenset({"finance"})), None, NOW)
+    assert _refusal(asked, replace(member, teams=frozenset({"sales"}))) is NotFound
 
 
 def test_a_link_brings_no_role() -> None:
@@ -201,6 +208,7 @@ def test_a_quorum_of_rejections_can_be_asked_for() -> None:
     [
         ({}, True),
         ({"approvers": [ANN, BEN, "role:admin"]}, False),
+        ({"approvers": [ANN, BEN, "team:finance"]}, False),
         ({"timeout_action": "escalate", "escalate_to": [CAT]}, False),
         ({"approvers": [ANN, BEN, CAT], "requested_by": CAT}, True),
         ({"approvers": [ANN, BEN, CAT], "requested_by": CAT, "allow_self": True}, False),

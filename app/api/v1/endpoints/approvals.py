@@ -60,7 +60,7 @@ def list_approvals(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[ApprovalForm]:
-    """Return approvals that name me, by e-mail address or role, newest first; `?status=pending` is what is mine to decide."""
+    """Return approvals that name me, by e-mail address, role or team, newest first; `?status=pending` is what is mine to decide."""
     found, next_cursor = approvals.list(status, limit, cursor)
     return Page(items=list(found), next_cursor=next_cursor)
 
@@ -72,7 +72,7 @@ def list_approvals(
     responses=problems(401, 404),
 )
 def read_approval(approval_id: ApprovalId, approvals: UserApprovals) -> ApprovalForm:
-    """Return an approval that I am asked, or that a run of mine waits for, with the decisions so far."""
+    """Return an approval that I am asked, or that a run waits for which I may read, with the decisions so far."""
     return approvals.get(approval_id)
 
 

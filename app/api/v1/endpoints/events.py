@@ -22,7 +22,7 @@ from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
 from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.event import EventDraft, EventForm, EventReceipt
-from app.services.events import EventRequest, Events
+from app.services.events import EventFilter, EventRequest, Events
 from app.services.pages import DEFAULT_LIMIT
 
 router = APIRouter(prefix="/events", tags=["Events"], route_class=GuardedRoute)
@@ -53,13 +53,26 @@ async def get_events(caller: CurrentCaller, session: TenantSession) -> Events:
     return Events(session, caller)
 
 
+async def event_filter(
+    type: Annotated[str | None, Query(description="Only events of this type.")] = None,  # noqa: A002 - the parameter's name
+    correlation_id: Annotated[
+        str | None, Query(description="Only events with this correlation id.")
+    ] = None,
+    team: Annotated[
+        str | None, Query(description="Events of this team (id or name) instead of mine.")
+    ] = None,
+) -> EventFilter:
+    """Return which events the caller wants."""
+    return EventFilter(type, correlation_id, team)
+
+
 @router.post(
     "",
     dependencies=[needs_at_desk(Scope.EVENTS_WRITE)],
     status_code=202,
     summary="Publish an event",
     openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
-    responses={200: REPEATED, **problems(401, 403, *BODY_PROBLEMS)},
+    responses={200: REPEATED, **problems(401, 403, 404, *BODY_PROBLEMS)},
 )
 async def publish_event(
     draft: Draft,
@@ -83,17 +96,14 @@ async def publish_event(
     "",
     dependencies=[needs(Scope.EVENTS_READ)],
     summary="List my events",
-    responses=problems(401, 422),
+    responses=problems(401, 404, 422),
 )
 def list_events(
     events: Annotated[Events, Depends(get_events)],
-    type: Annotated[str | None, Query(description="Only events of this type.")] = None,  # noqa: A002 - the parameter's name
-    correlation_id: Annotated[
-        str | None, Query(description="Only events with this correlation id.")
-    ] = None,
+    wanted: Annotated[EventFilter, Depends(event_filter)],
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[EventForm]:
-    """Return my events that are remembered, newest first, also those that my runs emitted."""
-    found, next_cursor = events.list(type, correlation_id, limit, cursor)
+    """Return my events that are remembered, or a team's, newest first, also those that runs emitted."""
+    found, next_cursor = events.list(wanted, limit, cursor)
     return Page(items=list(found), next_cursor=next_cursor)

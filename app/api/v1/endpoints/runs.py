@@ -13,7 +13,8 @@ from app.core.statuses import RunStatus, TriggerKind
 from app.schemas.common import ObjectId, Page, UtcTime
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary
 from app.services.pages import DEFAULT_LIMIT
-from app.services.runs import LogFilter, RunFilter
+from app.services.run_lists import RunFilter
+from app.services.runs import LogFilter
 
 MAX_LOG_LINES = 1000
 MAX_SEARCH_CHARACTERS = 200
@@ -89,7 +90,7 @@ def list_runs(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[RunSummary]:
-    """Return my runs, newest first, also those of deleted workflows."""
+    """Return the runs that I may see, newest first, also those of deleted workflows: mine, my teams', and of workflows shared with me."""
     found, next_cursor = runs.list(wanted, limit, cursor)
     return Page(items=list(found), next_cursor=next_cursor)
 

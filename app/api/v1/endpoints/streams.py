@@ -40,7 +40,7 @@ async def stream_runs(
     container: Services,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Tell each change of where my runs stand, as Server-Sent Events: `event: run` with the run as in `GET /runs`.
+    """Tell each change of where the runs stand that I may see, as Server-Sent Events: `event: run` with the run as in `GET /runs`.
 
     Starts with the runs that are not over (of the newest 200), and with those that ended after `Last-Event-ID`.
     """

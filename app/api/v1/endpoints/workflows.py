@@ -1,8 +1,8 @@
 """Save, version and change workflows."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
@@ -22,6 +22,7 @@ from app.schemas.workflow import (
     EXAMPLE_DEFINITION,
     CheckResult,
     DefinitionCheck,
+    NewWorkflow,
     VersionForm,
     VersionSummary,
     WorkflowChanges,
@@ -30,6 +31,7 @@ from app.schemas.workflow import (
     WorkflowSummary,
 )
 from app.services.pages import DEFAULT_LIMIT
+from app.services.workflow_lists import WorkflowFilter
 from app.services.workflows import Saved
 
 router = APIRouter(
@@ -37,31 +39,28 @@ router = APIRouter(
     tags=["Workflows"],
     route_class=GuardedRoute,
 )
-Draft = Annotated[
-    WorkflowDraft,
-    Body(
-        openapi_examples={
-            "bridge": {
-                "summary": "Stripe to Discord Bridge",
-                "value": {"name": "Stripe to Discord Bridge", "definition": EXAMPLE_DEFINITION},
-            },
-            "every field": {
-                "summary": "With every field",
-                "value": {
-                    "name": "Stripe to Discord Bridge",
-                    "description": "Tells the team of every sale, once.",
-                    "definition": EXAMPLE_DEFINITION,
-                    "enabled": True,
-                    "webhook": {"auth": "token"},
-                    "dedupe": {"key": "input.id"},
-                    "on_event": {"type": "sale.made", "filter": "event.payload.total > 100"},
-                    "on_success": [],
-                    "on_failure": {"url": "https://example.com/runs"},
-                },
-            },
-        }
-    ),
-]
+EXAMPLES: Final[dict[str, Any]] = {
+    "bridge": {
+        "summary": "Stripe to Discord Bridge",
+        "value": {"name": "Stripe to Discord Bridge", "definition": EXAMPLE_DEFINITION},
+    },
+    "every field": {
+        "summary": "With every field",
+        "value": {
+            "name": "Stripe to Discord Bridge",
+            "description": "Tells the team of every sale, once.",
+            "definition": EXAMPLE_DEFINITION,
+            "enabled": True,
+            "webhook": {"auth": "token"},
+            "dedupe": {"key": "input.id"},
+            "on_event": {"type": "sale.made", "filter": "event.payload.total > 100"},
+            "on_success": [],
+            "on_failure": {"url": "https://example.com/runs"},
+        },
+    },
+}
+New = Annotated[NewWorkflow, Body(openapi_examples=EXAMPLES)]
+Draft = Annotated[WorkflowDraft, Body(openapi_examples=EXAMPLES)]
 Changes = Annotated[
     WorkflowChanges,
     Body(
@@ -80,12 +79,12 @@ VersionNumber = Annotated[int, Path(ge=1, le=MAX_VERSION, description="Counted f
     dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     status_code=201,
     summary="Save a workflow",
-    responses=problems(401, *BODY_PROBLEMS),
+    responses=problems(401, 404, *BODY_PROBLEMS),
 )
 def create_workflow(
-    draft: Draft, workflows: UserWorkflows, forms: Forms, response: Response
+    draft: New, workflows: UserWorkflows, forms: Forms, response: Response
 ) -> WorkflowForm:
-    """Save a workflow as version 1. The answer holds its `webhook_url`.
+    """Save a workflow as version 1, as mine or a team's. The answer holds its `webhook_url`.
 
     What does not hold is refused (422) with every problem at once, and nothing is saved.
     """
@@ -97,15 +96,25 @@ def create_workflow(
 @router.get(
     "",
     dependencies=[needs(Scope.WORKFLOWS_READ)],
-    summary="List my workflows",
-    responses=problems(401, 422),
+    summary="List workflows",
+    responses=problems(401, 404, 422),
 )
 def list_workflows(
-    workflows: UserWorkflows, forms: Forms, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    workflows: UserWorkflows,
+    forms: Forms,
+    team: Annotated[str | None, Query(description="Only those of this team (id or name).")] = None,
+    shared: Annotated[
+        bool | None,
+        Query(
+            description="True: only those of others that are shared with me. False: only mine, and my teams'."
+        ),
+    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> Page[WorkflowSummary]:
-    """Return my workflows, newest first, without their definitions."""
-    found, next_cursor = workflows.list(limit, cursor)
-    return Page(items=[forms.summary(workflow) for workflow in found], next_cursor=next_cursor)
+    """Return the workflows that I may see, newest first, without their definitions: mine, my teams', and those shared with me."""
+    found, next_cursor = workflows.list(WorkflowFilter(team, shared), limit, cursor)
+    return Page(items=[forms.summary(*one) for one in found], next_cursor=next_cursor)
 
 
 @router.post(
