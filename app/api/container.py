@@ -14,8 +14,10 @@ from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.core.security.encryption import KeyRing, key_ring
 from app.db.base import make_engine
+from app.db.tenancy import Tenancy
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
+from app.engine.audit.appending import audit_key, keep_audit
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
@@ -34,6 +36,7 @@ class Container:
     settings: Settings
     key: str
     keys: KeyRing
+    tenancy: Tenancy
     engine: Engine
     clock: Clock
     catalogue: Catalogue
@@ -66,7 +69,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
     key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
-    engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
+    engine, redis = _database(settings.database_url, key), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
@@ -82,6 +85,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             settings,
             key,
             keys,
+            Tenancy(engine),
             engine,
             clock,
             catalogue,
@@ -103,6 +107,12 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         redis.close()
         artifacts.close()
         engine.dispose()
+
+
+def _database(url: str, key: str) -> Engine:
+    engine = make_engine(url)
+    keep_audit(engine, audit_key(key))
+    return engine
 
 
 def container_of(connection: HTTPConnection) -> Container:

@@ -165,3 +165,18 @@ class SwitchMode(StrEnum):
     """Nothing new starts; what has begun goes on to its end."""
     HALT = "halt"
     """Neither does the next step of what has begun."""
+
+
+class ActorKind(StrEnum):
+    """Who did what the audit log tells of."""
+
+    USER = "user"
+    """An account that had logged in, or somebody who claimed to be one."""
+    API_KEY = "api_key"
+    """An account, by one of its API keys."""
+    LINK = "link"
+    """Whoever had a one-time link, in the name of its approver."""
+    WEBHOOK = "webhook"
+    """A caller of a webhook address."""
+    SYSTEM = "system"
+    """The platform itself, or an operator at its command line."""

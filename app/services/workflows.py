@@ -18,6 +18,7 @@ from app.engine.language.definition import parse_definition
 from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
@@ -61,7 +62,9 @@ class Workflows:
         )
         self.session.add(workflow)
         self.session.flush()
-        return Saved(workflow, self._add_version(workflow, draft.definition))
+        version = self._add_version(workflow, draft.definition)
+        self._record("created", workflow, version=version.version, sha256=version.checksum)
+        return Saved(workflow, version)
 
     def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
         """Return a page of the workflows, newest first, and the next page's cursor."""
@@ -105,7 +108,9 @@ class Workflows:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
+        was_enabled = saved.workflow.enabled
         self._compare_and_set(saved.workflow, values, if_match)
+        self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
             return saved
         return Saved(saved.workflow, self._add_version(saved.workflow, definition))
@@ -121,6 +126,7 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id)
         _require_match(workflow, if_match)
         self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str) -> Saved:
         """Give the webhook address another token; the old one is refused from now on.
@@ -132,6 +138,7 @@ class Workflows:
         saved = self.get(workflow_id)
         serial = saved.workflow.webhook_serial + 1
         self._compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        self._record("webhook_rotated", saved.workflow)
         return saved
 
     def versions(
@@ -187,6 +194,21 @@ class Workflows:
         self.session.add(version)
         self.session.flush()
         return version
+
+    def _record_changes(
+        self, workflow: Workflow, values: Mapping[str, Any], *, was_enabled: bool
+    ) -> None:
+        """Put on record which fields were changed; not to what, for that may hold secrets."""
+        if workflow.enabled is not was_enabled:
+            self._record("enabled" if workflow.enabled else "disabled", workflow)
+        fields = sorted(values.keys() - {"enabled"})
+        if fields:
+            self._record("changed", workflow, fields=fields, version=workflow.version)
+
+    def _record(self, done: str, workflow: Workflow, **details: Any) -> None:
+        told = {"name": workflow.name, **details}
+        change = Change(f"workflow.{done}", "workflow", workflow.id, workflow.owner_id, told)
+        record(self.session, self.caller, change)
 
     def _compare_and_set(
         self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None

@@ -1,7 +1,7 @@
 """kill switches: what operators have stopped, and the runs that it holds.
 
 Revision ID: 0014
-Revises: 0007
+Revises: 0008
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from alembic import op
 from app.db.types import Id, UtcDateTime
 
 revision = "0014"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

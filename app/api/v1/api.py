@@ -4,6 +4,7 @@ from app.api.v1.endpoints import (
     account,
     admin,
     approvals,
+    audit,
     controls,
     events,
     evidence,
@@ -32,6 +33,7 @@ ROUTERS = (
     nodes.router,
     admin.router,
     kill_switches.router,
+    audit.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""

@@ -18,6 +18,8 @@ from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
+from app.engine.audit.anchors import anchor_file
+from app.engine.audit.appending import audit_key_of, keep_audit
 from app.engine.children.ending import ChildEndings
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
@@ -25,6 +27,7 @@ from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
 from app.engine.duties.approvals import ApprovalTimeouts
+from app.engine.duties.audit_anchors import AuditAnchors
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
 from app.engine.duties.held_runs import HeldRuns
@@ -80,6 +83,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
+        keep_audit(self._engine, audit_key_of(settings))
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis, self._engine)
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
@@ -95,8 +99,9 @@ class WorkerProcess:
         )
         self._switches = Snapshot(self._engine, self._clock)
         self._gate = Gate(self._switches, self._clock)
-        self._ask = asks_before_calls(self._gate)
-        self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
+        self._http = build_client(
+            build_policy(settings.egress_allow), ask=asks_before_calls(self._gate)
+        )
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -198,23 +203,17 @@ class WorkerProcess:
         await asyncio.to_thread(self._followers.shutdown)
         await self._http.aclose()
         self._artifacts.close()
-        await asyncio.to_thread(self._end_lease)
+        await asyncio.to_thread(self._lease.end)
         self._engine.dispose()
         log.info("worker_stopped")
 
-    def _end_lease(self) -> None:
-        try:
-            self._lease.end()
-        except DBAPIError as error:
-            log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
-
     def _make_renewing(self, lease_seconds: float) -> list[DutyLoop]:
         """Return the loops of the duties without which nothing may start."""
-
-        def drop_all() -> None:
-            self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
-
-        duties = (RenewLease(self._lease, lease_seconds, drop_all), WatchSwitches(self._switches))
+        on_loop = self._loop.call_soon_threadsafe
+        duties = (
+            RenewLease(self._lease, lease_seconds, lambda: on_loop(self._orchestrator.drop_all)),
+            WatchSwitches(self._switches),
+        )
         return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
 
     def _make_finding(self) -> list[DutyLoop]:
@@ -241,7 +240,7 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls, self._ask),
+            HookCalls(self._engine, self._clock, self._call_urls, asks_before_calls(self._gate)),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
@@ -250,6 +249,7 @@ class WorkerProcess:
         on_loop = self._loop.call_soon_threadsafe
         return (
             Idempotency(self._engine, self._clock),
+            AuditAnchors(self._engine, anchor_file(self._settings), self._catalogue.plugin_hashes),
             Signals(
                 self._engine,
                 self._lease,
