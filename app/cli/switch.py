@@ -9,11 +9,13 @@ import typer
 from pydantic import ValidationError
 
 from app.cli.connections import open_database, with_servers
+from app.cli.user import operator
 from app.core.config import load_settings
 from app.core.errors import InvalidInput
 from app.core.ids import parse_id
 from app.core.statuses import SwitchMode, SwitchScope
 from app.db.session import transaction
+from app.engine.audit.appending import audit_key_of, keep_audit
 from app.engine.registry import load_catalogue
 from app.engine.store import database_now
 from app.schemas.kill_switch import KillSwitchDraft, KillSwitchForm
@@ -95,9 +97,7 @@ def _line(switch: KillSwitchForm) -> str:
 def _switches() -> Iterator[KillSwitches]:
     """Yield the switches of the platform's database; what is done to them is committed at the end."""
     settings = load_settings()
-    with (
-        with_servers(settings, "database_url") as resolved,
-        open_database(resolved) as engine,
-        transaction(engine) as session,
-    ):
-        yield KillSwitches(session, None, load_catalogue(settings.plugins_dir))
+    with with_servers(settings, "database_url") as resolved, open_database(resolved) as engine:
+        keep_audit(engine, audit_key_of(resolved))
+        with transaction(engine) as session:
+            yield KillSwitches(session, operator(), load_catalogue(settings.plugins_dir))

@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from app.core.clock import SyncedClock
 from app.core.ids import new_id
@@ -77,10 +78,14 @@ class Lease:
             return bool(kept)
 
     def end(self) -> None:
-        """Give the lease up, so that what is still held is taken over at once."""
-        with self._lock, self._engine.begin() as connection:
+        """Give the lease up, so that what is still held is taken over at once; with the database away, it runs out."""
+        with self._lock:
             self._valid_until = 0.0
-            lease_store.DELETE_WORKER.run(connection, id=self._worker_id)
+            try:
+                with self._engine.begin() as connection:
+                    lease_store.DELETE_WORKER.run(connection, id=self._worker_id)
+            except DBAPIError as error:
+                log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
 
     def _extend(self, asked: float, *, anew: bool) -> None:
         if anew:

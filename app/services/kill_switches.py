@@ -11,6 +11,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.core.errors import InvalidInput, NotFound, Problem
 from app.core.ids import new_id, parse_id
 from app.core.statuses import SwitchMode, SwitchScope
+from app.engine.audit.entry import Actor
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.problems import nearest
 from app.engine.store import database_now
@@ -27,10 +28,10 @@ Mode = Literal["normal", "drain", "halt"]
 
 @dataclass(frozen=True, slots=True)
 class KillSwitches:
-    """What an operator may do to kill switches; without a caller, the command line does it. `session` is committed by the caller."""
+    """What an operator may do to kill switches, over HTTP or at the command line. `session` is one of `transaction`."""
 
     session: Session
-    caller: Caller | None
+    caller: Caller | Actor
     catalogue: NodeCatalogue
 
     def list(
@@ -164,7 +165,7 @@ class KillSwitches:
 
     @property
     def _by(self) -> str:
-        return COMMAND_LINE if self.caller is None else self.caller.email
+        return self.caller.email or COMMAND_LINE
 
     def _now(self) -> datetime:
         """Return the database's time, by which workers judge what has expired."""

@@ -83,8 +83,7 @@ class WorkerProcess:
                 "DATABASE_URL and REDIS_URL must be set for a worker; `python3 main.py` starts servers of its own."
             )
         self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        self._stopping = threading.Event()
+        self._loop, self._stopping = asyncio.get_running_loop(), threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
         keep_audit(self._engine, audit_key_of(settings))
@@ -101,27 +100,35 @@ class WorkerProcess:
         self._journal = Journal(
             self._engine, lambda: self._lease.worker_id, self._follow_up, self._meters
         )
-        self._switches = Snapshot(self._engine, self._clock)
-        self._gate = Gate(self._switches, self._clock)
+        self._switches, self._gate = self._make_gate()
         self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
-        self._ask = asks_before_calls(self._gate)
-        self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
+        self._http = build_client(
+            build_policy(settings.egress_allow), ask=asks_before_calls(self._gate)
+        )
         self._vault = Vault(self._engine, key_ring(settings), self._http, self._clock)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(self._make_workshop(), self._loop)
-        put_back, slots = self._dispatcher.put_back, self._slots
         self._taker = Taker(
-            self._orchestrator.advance, slots, put_back, self._clock, self._stopping
+            self._orchestrator.advance,
+            self._slots,
+            self._dispatcher.put_back,
+            self._clock,
+            self._stopping,
         )
         # Blocking reads of the queue wait longer than the time-out that suits writes.
         self._hints = HintConsumer(
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing, self._finding = self._make_renewing(), self._make_finding()
+        self._renewing = self._make_renewing(settings.lease_seconds)
+        self._finding = self._make_finding()
+
+    def _make_gate(self) -> tuple[Snapshot, Gate]:
+        switches = Snapshot(self._engine, self._clock)
+        return switches, Gate(switches, self._clock)
 
     def _make_workshop(self) -> Workshop:
         outputs = Outputs(self._artifacts, self._settings.max_output_bytes)
@@ -208,24 +215,15 @@ class WorkerProcess:
         await asyncio.to_thread(self._followers.shutdown)
         await self._http.aclose()
         self._artifacts.close()
-        await asyncio.to_thread(self._end_lease)
+        await asyncio.to_thread(self._lease.end)
         self._engine.dispose()
         log.info("worker_stopped")
 
-    def _end_lease(self) -> None:
-        try:
-            self._lease.end()
-        except DBAPIError as error:
-            log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
-
-    def _make_renewing(self) -> list[DutyLoop]:
+    def _make_renewing(self, lease_seconds: float) -> list[DutyLoop]:
         """Return the loops of the duties without which nothing may start."""
-
-        def drop_all() -> None:
-            self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
-
+        on_loop = self._loop.call_soon_threadsafe
         duties = (
-            RenewLease(self._lease, self._settings.lease_seconds, drop_all),
+            RenewLease(self._lease, lease_seconds, lambda: on_loop(self._orchestrator.drop_all)),
             WatchSwitches(self._switches),
         )
         return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
@@ -249,17 +247,16 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls, self._ask),
+            HookCalls(self._engine, self._clock, self._call_urls, asks_before_calls(self._gate)),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
     def _make_regular(self, lease_seconds: float) -> tuple[Duty, ...]:
         """Return the duties that have a round at each interval."""
         on_loop = self._loop.call_soon_threadsafe
-        anchors = anchor_file(self._settings)
         return (
             Idempotency(self._engine, self._clock),
-            AuditAnchors(self._engine, anchors, self._catalogue.plugin_hashes),
+            AuditAnchors(self._engine, anchor_file(self._settings), self._catalogue.plugin_hashes),
             Accounts(self._engine, self._clock),
             Signals(
                 self._engine,

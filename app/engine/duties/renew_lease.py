@@ -14,7 +14,7 @@ class RenewLease:
 
     name = "renew_lease"
 
-    def __init__(self, lease: Lease, lease_seconds: float, drop_all: Callable[[], None]) -> None:
+    def __init__(self, lease: Lease, lease_seconds: float, drop_all: Callable[[], object]) -> None:
         self._lease = lease
         self._drop_all = drop_all
         self.interval_seconds = lease_seconds / RENEWALS_PER_LEASE

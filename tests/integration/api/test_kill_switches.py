@@ -19,7 +19,7 @@ from app.core.statuses import RunStatus
 from app.engine.duties.schedules import Schedules
 from app.engine.registry import load_catalogue
 from app.models import KillSwitch, Run, Schedule
-from tests.integration.api.conftest import Caller, Sign
+from tests.integration.api.conftest import KEY, Caller, Sign
 
 SWITCHES = "/admin/kill-switches"
 
@@ -58,6 +58,11 @@ async def test_a_switch_is_set_shown_lifted_and_stays_as_history(ada: Caller) ->
     assert (await ada.get(SWITCHES)).json()["items"] == [first.json()]
     assert (await ada.get(f"{SWITCHES}/{switch['id']}")).json() == first.json()
     assert (await ada.get(SWITCHES, params={"active": True})).json()["items"] == []
+    entries = (await ada.get("/admin/audit", params={"action": "kill_switch."})).json()["items"]
+    assert [(entry["action"], entry["target_id"]) for entry in entries] == [
+        ("kill_switch.lifted", switch["id"]),
+        ("kill_switch.set", switch["id"]),
+    ]
 
 
 async def test_the_global_switch_may_be_set_and_lifted_again_and_again(ada: Caller) -> None:
@@ -266,6 +271,7 @@ async def test_the_metrics_count_held_runs(ada: Caller, app: FastAPI, container:
 @pytest.fixture
 def command(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SECRET_KEY", KEY)
 
     def run(*words: str) -> Result:
         if words[0] == "stop-all":
