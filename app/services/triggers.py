@@ -58,6 +58,7 @@ LOAD_TARGETS = Statement(
         "version_id": Id(),
         "version": Integer(),
     },
+    hot=True,
 )
 # Whose access tokens still hold.
 LOAD_CALLERS = Statement(
@@ -132,9 +133,10 @@ class TriggerDesk:
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
         results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        put = self._dispatch.put_alone if len(results) == 1 else self._dispatch.put
         for result in results:
             if isinstance(result, Accepted) and not result.duplicate:
-                self._dispatch.put(result.run_id, result.owner_id)
+                put(result.run_id, result.owner_id)
         self._meters.triggers_accepted(
             (request.kind, result.duplicate)
             for request, result in zip(batch, results, strict=True)
