@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -12,14 +13,19 @@ from starlette.requests import HTTPConnection
 from app.core.clock import Clock, SyncedClock, SystemClock
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
+from app.core.security.encryption import KeyRing, key_ring
 from app.db.base import make_engine
+from app.db.tenancy import Tenancy
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
+from app.engine.audit.appending import audit_key, keep_audit
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
 from app.engine.registry import Catalogue, load_catalogue
+from app.services.authentication import Callers
 from app.services.events import EventDesk
+from app.services.oidc.identity import IdentityProvider
 from app.services.run_watch import RunWatch
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
@@ -32,6 +38,8 @@ class Container:
 
     settings: Settings
     key: str
+    keys: KeyRing
+    tenancy: Tenancy
     engine: Engine
     clock: Clock
     catalogue: Catalogue
@@ -43,6 +51,8 @@ class Container:
     run_watch: RunWatch
     events: EventDesk
     metrics: ApiMetrics
+    callers: Callers
+    identity_provider: IdentityProvider | None
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -62,9 +72,9 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
         )
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
-    key, clock = require_secret_key(settings), SystemClock()
+    key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
-    engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
+    engine, redis = _database(settings.database_url, key), connect_redis(settings.redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
@@ -72,25 +82,29 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     key_ttl_seconds = settings.idempotency_key_ttl_seconds
     desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
-    throttle = Throttle(settings.redis_url, clock)
-    watch = RunWatch(engine)
+    throttle, watch = Throttle(settings.redis_url, clock), RunWatch(engine)
     metrics.begin()
     try:
-        yield Container(
-            settings,
-            key,
-            engine,
-            clock,
-            catalogue,
-            throttle,
-            desk,
-            redis,
-            artifacts,
-            dispatch,
-            watch,
-            events,
-            metrics,
-        )
+        async with _proving(settings, engine) as (callers, provider):
+            yield Container(
+                settings,
+                key,
+                keys,
+                Tenancy(engine),
+                engine,
+                clock,
+                catalogue,
+                throttle,
+                desk,
+                redis,
+                artifacts,
+                dispatch,
+                watch,
+                events,
+                metrics,
+                callers,
+                provider,
+            )
     finally:
         await watch.close()
         await desk.close()
@@ -100,6 +114,31 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         redis.close()
         artifacts.close()
         engine.dispose()
+
+
+def _database(url: str, key: str) -> Engine:
+    engine = make_engine(url)
+    keep_audit(engine, audit_key(key))
+    return engine
+
+
+@asynccontextmanager
+async def _proving(
+    settings: Settings, engine: Engine
+) -> AsyncIterator[tuple[Callers, IdentityProvider | None]]:
+    """Yield what finds callers, and the provider to sign in at, if there is one.
+
+    What talks to it takes 20 MB, so it is imported only then.
+    """
+    callers, provider = Callers(engine), None
+    if settings.oidc_issuer is not None:
+        provider = import_module("app.services.oidc.provider").connect(settings)
+    try:
+        yield callers, provider
+    finally:
+        await asyncio.to_thread(callers.close)
+        if provider is not None:
+            await provider.close()
 
 
 def container_of(connection: HTTPConnection) -> Container:

@@ -1,32 +1,42 @@
 """What endpoints ask for: the caller, a session, parameters that are checked once for all."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, Header, Query, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
-from app.core.errors import NotAuthenticated, NotFound, PermissionDenied, PreconditionFailed
+from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
-from app.core.security.tokens import TokenClaims, read_token
-from app.core.statuses import Role
+from app.core.permissions import Scope
+from app.core.security.shown_once import read_api_key
+from app.core.security.tokens import read_token
 from app.db.session import transaction
 from app.engine.delivery.dispatch import BackgroundDispatch
-from app.models import User
 from app.services.approvals import ApprovalLinks, Approvals, HandOn
+from app.services.authentication import Proof
+from app.services.callers import Caller
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
-from app.services.users import authenticate
 from app.services.workflows import Workflows
 
 LOGIN_PATH = "/api/v1/login"
+API_KEY_HEADER = "X-API-Key"
 MAX_CURSOR = 2048
+IF_MATCH = r'^(\*|(W/)?"[0-9]{1,9}"(, ?(W/)?"[0-9]{1,9}")*)$'
 bearer = OAuth2PasswordBearer(
     tokenUrl=LOGIN_PATH,
     auto_error=False,
     description="Log in with your e-mail address and password; the token then goes along as `Authorization: Bearer …`.",
+)
+api_key = APIKeyHeader(
+    name=API_KEY_HEADER,
+    scheme_name="ApiKey",
+    auto_error=False,
+    description="Instead of an access token: a key of `POST /api/v1/api-keys`, which may do what its scopes say.",
 )
 
 
@@ -38,39 +48,72 @@ async def get_container(request: Request) -> Container:
 Services = Annotated[Container, Depends(get_container)]
 
 
-async def current_claims(
-    container: Services, token: Annotated[str | None, Depends(bearer)]
-) -> TokenClaims:
-    """Return what the caller's token says.
+async def current_proof(
+    container: Services,
+    token: Annotated[str | None, Depends(bearer)],
+    key: Annotated[str | None, Depends(api_key)],
+) -> Proof:
+    """Return what the caller shows: an access token, or else an API key, which is not looked up yet.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
     """
-    if token is None:
-        raise NotAuthenticated
-    return read_token(container.key, token, container.clock.now())
+    if token is not None:
+        return read_token(container.key, token, container.clock.now())
+    if key is not None:
+        return read_api_key(key)
+    raise NotAuthenticated
 
 
-def current_user(
-    container: Services, claims: Annotated[TokenClaims, Depends(current_claims)]
-) -> User:
-    """Return the caller's account, read in a transaction of its own.
-
-    Raises:
-        NotAuthenticated: the account is gone, or has ended its older tokens.
-    """
-    return authenticate(container.engine, claims)
-
-
-def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
-    """Return the caller's account, if it runs the platform.
+def current_caller(
+    request: Request, container: Services, proof: Annotated[Proof, Depends(current_proof)]
+) -> Caller:
+    """Return who is calling, as their account is now.
 
     Raises:
-        PermissionDenied: it does not.
+        NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
     """
-    if user.role is not Role.ADMIN:
-        raise PermissionDenied("This is for administrators: ask one, or let one change your role.")
-    return user
+    return container.callers.find(proof, container.clock.now(), address_of(request))
+
+
+def address_of(request: Request) -> str:
+    """Return where a request came from; behind a trusted proxy, what that says."""
+    return request.client.host if request.client else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Lets a request pass whose caller may do such a thing. Every route that is not public depends on one."""
+
+    scope: Scope
+
+    async def __call__(self, caller: Annotated[Caller, Depends(current_caller)]) -> None:
+        """Do nothing when the caller may.
+
+        Raises:
+            PermissionDenied: they may not.
+        """
+        caller.require(self.scope)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAtDesk:
+    """Says what a caller needs of whom only a token or key is known so far: the desk that takes the request reads the account."""
+
+    scope: Scope
+
+    async def __call__(self, proof: Annotated[Proof, Depends(current_proof)]) -> None:
+        """Refuse whoever shows nothing."""
+
+
+def needs(scope: Scope) -> Any:
+    """Return what a route, or a router, declares to ask for a scope."""
+    return Depends(Needs(scope))
+
+
+def needs_at_desk(scope: Scope) -> Any:
+    """Return what a route declares when the desk that takes its requests asks for the scope."""
+    return Depends(NeedsAtDesk(scope))
 
 
 def get_session(container: Services) -> Iterator[Session]:
@@ -79,19 +122,30 @@ def get_session(container: Services) -> Iterator[Session]:
         yield session
 
 
-CurrentClaims = Annotated[TokenClaims, Depends(current_claims)]
-CurrentUser = Annotated[User, Depends(current_user)]
+CurrentProof = Annotated[Proof, Depends(current_proof)]
+CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
-async def get_workflows(container: Services, user: CurrentUser, session: OpenSession) -> Workflows:
+def get_tenant_session(container: Services, caller: CurrentCaller, session: OpenSession) -> Session:
+    """Return the request's session, confined to what the caller may see: a query that forgets to ask whose finds nothing."""
+    container.tenancy.confine(session, caller.owners, caller.email)
+    return session
+
+
+TenantSession = Annotated[Session, Depends(get_tenant_session, scope="function")]
+
+
+async def get_workflows(
+    container: Services, caller: CurrentCaller, session: TenantSession
+) -> Workflows:
     """Return what the caller may do with their workflows."""
-    return Workflows(session, user, container.catalogue, container.clock)
+    return Workflows(session, caller, container.catalogue, container.clock)
 
 
-async def get_runs(user: CurrentUser, session: OpenSession) -> Runs:
+async def get_runs(caller: CurrentCaller, session: TenantSession) -> Runs:
     """Return what the caller may read of their runs."""
-    return Runs(session, user)
+    return Runs(session, caller)
 
 
 async def get_hand_on(container: Services, background: BackgroundTasks) -> HandOn:
@@ -111,14 +165,16 @@ async def _dispatch(dispatch: BackgroundDispatch, run_ids: Sequence[str]) -> Non
 HandsOn = Annotated[HandOn, Depends(get_hand_on)]
 
 
-async def get_approvals(user: CurrentUser, session: OpenSession, hand_on: HandsOn) -> Approvals:
+async def get_approvals(caller: CurrentCaller, session: OpenSession, hand_on: HandsOn) -> Approvals:
     """Return what the caller is asked, and may ask others."""
-    return Approvals(session, user, hand_on)
+    return Approvals(session, caller, hand_on)
 
 
-async def get_approval_links(session: OpenSession, hand_on: HandsOn) -> ApprovalLinks:
+async def get_approval_links(
+    request: Request, session: OpenSession, hand_on: HandsOn
+) -> ApprovalLinks:
     """Return what whoever has a one-time link may see and decide."""
-    return ApprovalLinks(session, hand_on)
+    return ApprovalLinks(session, hand_on, address_of(request))
 
 
 async def approval_id_in_path(approval_id: str) -> str:
@@ -155,6 +211,7 @@ async def if_match(
             alias="If-Match",
             description='The `ETag` that you read, such as `"3"`: the change is refused (412) when somebody else was faster.',
             max_length=1024,
+            json_schema_extra={"pattern": IF_MATCH},
         ),
     ] = None,
 ) -> frozenset[int] | None:
@@ -202,5 +259,10 @@ Limit = Annotated[
     int, Query(ge=1, le=MAX_LIMIT, description=f"Most items to return; {DEFAULT_LIMIT} if unset.")
 ]
 Cursor = Annotated[
-    str | None, Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    str | None,
+    Query(
+        max_length=MAX_CURSOR,
+        description="`next_cursor` of the page before.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
+    ),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -13,9 +14,11 @@ from sqlmodel import Session
 
 from app.api.container import Container
 from app.core.errors import AutomateError, NotAuthenticated
+from app.core.permissions import Scope
 from app.core.security.tokens import TokenClaims
+from app.services.authentication import Proof
+from app.services.callers import Caller
 from app.services.streams import Change, Feed
-from app.services.users import authenticate
 
 POLL_SECONDS: Final = 0.5
 READ_SHARE: Final = 20
@@ -24,7 +27,15 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 RECONNECT_MILLISECONDS: Final = 2_000
 
 
-async def event_stream(container: Container, claims: TokenClaims, feed: Feed) -> StreamingResponse:
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who follows a feed, and what proves it for as long as they do."""
+
+    caller: Caller
+    proof: Proof
+
+
+async def event_stream(container: Container, listener: Listener, feed: Feed) -> StreamingResponse:
     """Return the answer that tells a feed's changes.
 
     What refuses the first reading is an ordinary error answer; later on, the stream just ends, and the client connects anew.
@@ -32,16 +43,18 @@ async def event_stream(container: Container, claims: TokenClaims, feed: Feed) ->
     Raises:
         TooManyRequests: too many streams are open.
     """
-    container.streams.require_room(claims.user_id)
+    container.streams.require_room(listener.caller.id)
     first = await asyncio.to_thread(_read, container, feed)
-    return StreamingResponse(_tell(container, claims, feed, first), media_type="text/event-stream")
+    return StreamingResponse(
+        _tell(container, listener, feed, first), media_type="text/event-stream"
+    )
 
 
 async def _tell(
-    container: Container, claims: TokenClaims, feed: Feed, first: tuple[list[Change], bool]
+    container: Container, listener: Listener, feed: Feed, first: tuple[list[Change], bool]
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    with container.streams.listen(claims.user_id):
+    with container.streams.listen(listener.caller.id):
         yield format_sse_event(comment="connected", retry=RECONNECT_MILLISECONDS)
         (changes, over), spent, checked = first, 0.0, loop.time()
         while True:
@@ -51,7 +64,7 @@ async def _tell(
                 return
             if loop.time() - checked > KEEP_ALIVE_SECONDS:
                 checked = loop.time()
-                if not await asyncio.to_thread(_still_holds, container, claims):
+                if not await asyncio.to_thread(_still_holds, container, listener.proof):
                     return
                 yield format_sse_event(comment="listening")
             await asyncio.sleep(max(POLL_SECONDS, spent * READ_SHARE))
@@ -65,18 +78,19 @@ async def _tell(
 
 def _read(container: Container, feed: Feed) -> tuple[list[Change], bool]:
     with Session(container.engine) as session:
+        container.tenancy.confine(session, feed.caller.owners, feed.caller.email)
         changes, over = feed.read(session)
         return list(changes), over
 
 
-def _still_holds(container: Container, claims: TokenClaims) -> bool:
-    if container.clock.now().timestamp() >= claims.expires_at:
+def _still_holds(container: Container, proof: Proof) -> bool:
+    now = container.clock.now()
+    if isinstance(proof, TokenClaims) and now.timestamp() >= proof.expires_at:
         return False
     try:
-        authenticate(container.engine, claims)
+        return Scope.RUNS_READ in container.callers.find(proof, now).scopes
     except (NotAuthenticated, DBAPIError):
         return False
-    return True
 
 
 def _encode(change: Change) -> bytes:

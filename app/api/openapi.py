@@ -15,7 +15,8 @@ DESCRIPTION: Final = """
 Workflows that survive anything: a trigger answered `202` is stored, and its run goes on from its last finished step
 whatever dies.
 
-**First steps:** `POST /api/v1/register`, then press **Authorize** and log in with the same e-mail address and password.
+**First steps:** `POST /api/v1/register`, then press **Authorize** and log in with the same e-mail address and password (or
+give an API key).
 `POST /api/v1/workflows` saves a workflow; its `webhook_url` starts runs, and `GET /api/v1/workflows/{workflow_id}/runs`
 shows what became of them. `GET /api/v1/nodes` lists what a step can be.
 
@@ -24,7 +25,10 @@ Times are RFC 3339 in UTC. Lists come newest first, as `{"items": […], "next_c
 another user owns answers 404.
 """
 TAGS: Final = [
-    {"name": "Account", "description": "Register, log in, and end sessions."},
+    {
+        "name": "Account",
+        "description": "Register, log in, stay signed in, and make API keys for programs.",
+    },
     {
         "name": "Workflows",
         "description": "Save, version and change workflows. Versions are immutable: a run keeps the one it started with.",
@@ -41,6 +45,14 @@ TAGS: Final = [
         "description": "What people are asked, and what they have decided. Each approver decides once.",
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
+    {
+        "name": "Audit",
+        "description": "What was done, by whom: chained, so that nothing changes unseen.",
+    },
+    {
+        "name": "Guardrails",
+        "description": "What workflows may do, how much, and with whose approval. The stricter policy wins.",
+    },
     {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
@@ -87,6 +99,11 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "too_many_requests",
         "Too many attempts: try again in 42 seconds.",
     ),
+    431: (
+        "Headers too large",
+        "headers_too_large",
+        "The headers exceed 32 KiB: send less.",
+    ),
     503: (
         "A server that this needs does not answer",
         "unavailable",
@@ -104,9 +121,13 @@ BODY_PROBLEMS: Final = (400, 413, 415, 422)
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 
+ANYWHERE: Final = (400, 431, 503)
+"""What is answered before a request reaches its endpoint, or instead of it."""
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of a route's errors."""
-    return {status: _documented(status) for status in sorted({*statuses, 503})}
+    return {status: _documented(status) for status in sorted({*statuses, *ANYWHERE})}
 
 
 def install_openapi(app: FastAPI) -> None:

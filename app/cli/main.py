@@ -23,8 +23,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("app.cli.doctor", "Check what a start needs, and say how to mend what is wrong."),
     "status": ("app.cli.status", "Show workers, runs and queue."),
     "runs": ("app.cli.runs", "List runs, show one."),
+    "switch": ("app.cli.switch", "Stop things at once, and let them go on."),
+    "stop-all": ("app.cli.stop_all", "Stop the whole platform."),
     "node": ("app.cli.node", "List, show, make and try node types."),
-    "user": ("app.cli.user", "Make accounts, list them, change roles."),
+    "audit": ("app.cli.audit", "List, export and check the audit log."),
+    "user": ("app.cli.user", "Make accounts, list them, give roles, close them."),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 

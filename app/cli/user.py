@@ -1,5 +1,7 @@
-"""`user`: make accounts, list them, change roles; also while registration is closed."""
+"""`user`: make accounts, list them, give roles, close and open them; also while registration is closed."""
 
+import getpass
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,12 +15,16 @@ from sqlalchemy.exc import OperationalError
 from app.core.clock import SystemClock
 from app.core.config import load_settings
 from app.core.errors import ConfigurationError, InvalidInput
-from app.core.statuses import Role
+from app.core.statuses import ActorKind, Role
 from app.db.base import make_engine
 from app.db.migrate import unreachable, upgrade
+from app.db.session import transaction
 from app.embedded.servers import servers_for
+from app.engine.audit.appending import audit_key_of, keep_audit
+from app.engine.audit.entry import Actor
 from app.schemas.auth import Registration
 from app.services import users
+from app.services.user_admin import UserAdmin
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True, add_completion=False)
 EmailArgument = Annotated[str, typer.Argument(help="The address to log in with.")]
@@ -35,26 +41,60 @@ def create(
     """Make an account; the password is asked for."""
     form = _checked(email, _read_password(from_stdin=password_stdin))
     with _database() as engine:
-        user = users.register(engine, form.email, form.password, SystemClock().now(), role)
+        account = users.NewAccount(form.email, form.password, role)
+        user = users.register(engine, account, SystemClock().now(), operator())
     typer.echo(f"{user.email} is {user.role} now.")
 
 
 @app.command("list")
 def list_all() -> None:
     """Show all accounts, oldest first."""
-    with _database() as engine:
-        for user in users.list_users(engine):
-            typer.echo(f"{user.role:<8}{user.created_at:%Y-%m-%d %H:%M}Z  {user.email}")
+    with _accounts() as accounts:
+        for user in accounts.all():
+            state = "" if user.active else "  (closed)"
+            typer.echo(f"{user.role:<10}{user.created_at:%Y-%m-%d %H:%M}Z  {user.email}{state}")
 
 
 @app.command("role")
 def change_role(
-    email: EmailArgument, role: Annotated[Role, typer.Argument(help="admin or member")]
+    email: EmailArgument,
+    role: Annotated[Role, typer.Argument(help="admin, operator, member or viewer")],
 ) -> None:
     """Give an account another role."""
-    with _database() as engine:
-        user = users.set_role(engine, email.strip().lower(), role)
+    with _accounts() as accounts:
+        user = accounts.change(_id_of(accounts, email), role=role)
     typer.echo(f"{user.email} is {user.role} now.")
+
+
+@app.command()
+def close(email: EmailArgument) -> None:
+    """Close an account: its tokens, sessions and API keys end at once; its workflows go on."""
+    with _accounts() as accounts:
+        user = accounts.change(_id_of(accounts, email), active=False)
+    typer.echo(f"{user.email} is closed now.")
+
+
+@app.command("open")
+def open_again(email: EmailArgument) -> None:
+    """Open a closed account again."""
+    with _accounts() as accounts:
+        user = accounts.change(_id_of(accounts, email), active=True)
+    typer.echo(f"{user.email} is open now.")
+
+
+def operator() -> Actor:
+    """Return whoever is at the command line: the platform itself, with the name that the machine knows them by."""
+    return Actor(ActorKind.SYSTEM, address=f"{getpass.getuser()}@{platform.node()}")
+
+
+def _id_of(accounts: UserAdmin, email: str) -> str:
+    return accounts.with_email(email.strip().lower()).id
+
+
+@contextmanager
+def _accounts() -> Iterator[UserAdmin]:
+    with _database() as engine, transaction(engine) as session:
+        yield UserAdmin(session, operator())
 
 
 def _read_password(*, from_stdin: bool) -> str:
@@ -83,6 +123,7 @@ def _database() -> Iterator[Engine]:
         url = str(settings.database_url)
         upgrade(url)
         engine = make_engine(url)
+        keep_audit(engine, audit_key_of(settings))
         try:
             yield engine
         except OperationalError as error:

@@ -1,17 +1,26 @@
 """Settings: one frozen record, read at the entry points and passed down. `.env.example` lists the same names."""
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.core.errors import ConfigurationError
+from app.core.secret_files import SecretFiles
+from app.core.statuses import Role
 
 SECRET_KEY_FILE = "secret_key"
 MIN_SECRET_BYTES = 32
 KEY_TTL_SECONDS = 7 * 86_400
+_ISSUER = re.compile(r"(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^?#\s]*)?")
 
 
 class Settings(BaseSettings):
@@ -25,6 +34,19 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one folder for all; ours are named one by one
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then `.env`, then the files that `NAME_FILE` in either names."""
+        files = SecretFiles(settings_cls, env_settings, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, files
+
     host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port that the API listens on.")
     data_dir: Path = Field(
@@ -35,12 +57,22 @@ class Settings(BaseSettings):
         default=None,
         description="Unset: embedded Postgres. Else postgresql://user:password@host/name, or sqlite:///file.db on one machine.",
     )
+    migration_database_url: SecretStr | None = Field(
+        default=None,
+        description="The owner of the tables, for migrations alone: they make the login of DATABASE_URL, which then owns "
+        "nothing. Unset: DATABASE_URL.",
+    )
     redis_url: str | None = Field(
         default=None, description="Unset: embedded Redis. Else redis://[:password@]host:6379/0."
     )
     secret_key: SecretStr | None = Field(
         default=None,
         description="Signs access tokens; at least 32 bytes. Unset: generated once into DATA_DIR/secret_key.",
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Encrypt credentials and webhook secrets: id:base64 of 32 bytes, separated by commas, the newest first. "
+        "Unset: a key made from SECRET_KEY.",
     )
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes to run.")
     api_workers: int = Field(
@@ -71,7 +103,7 @@ class Settings(BaseSettings):
         description="Processes for isolated steps that one worker keeps at most; further steps wait for one.",
     )
     registration: Literal["open", "closed"] = Field(
-        default="open", description="`closed`: only `user create` makes accounts."
+        default="open", description="`closed`: accounts are made by invitation or `user create`."
     )
     public_url: str | None = Field(
         default=None,
@@ -83,6 +115,34 @@ class Settings(BaseSettings):
     )
     access_token_minutes: int = Field(
         default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."
+    )
+    refresh_token_days: int = Field(
+        default=30, ge=1, le=365, description="How long a session lasts that is not carried on."
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Sign-in by OpenID Connect: the provider's issuer, https://… exactly as it names itself. Unset: none. "
+        "Its redirect URI is PUBLIC_URL/api/v1/oidc/callback.",
+    )
+    oidc_client_id: str | None = Field(
+        default=None, validate_default=True, description="Our name at the provider."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="Our secret at the provider; unset for a public client."
+    )
+    oidc_scopes: str = Field(
+        default="openid email profile", description="What the provider is asked for."
+    )
+    oidc_role_claim: str | None = Field(
+        default=None,
+        description="The claim of the id_token that names groups, such as `groups`. With it, each sign-in sets the role.",
+    )
+    oidc_role_map: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Roles of those groups, separated by commas: `group=role`. Without a group that is named, `member`.",
+    )
+    oidc_allow_registration: bool = Field(
+        default=False, description="Whoever signs in at the provider gets an account."
     )
     max_body_bytes: int = Field(
         default=1_048_576,
@@ -103,6 +163,11 @@ class Settings(BaseSettings):
         default=None,
         description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
         "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
+    )
+    audit_anchor: Path | None = Field(
+        default=None,
+        description="File to which the end of the audit log is noted once a minute, best kept where the database's "
+        "administrators cannot write. Unset: DATA_DIR/audit-anchors.jsonl.",
     )
     idempotency_key_ttl_seconds: int = Field(
         default=KEY_TTL_SECONDS,
@@ -152,11 +217,17 @@ class Settings(BaseSettings):
     )
 
     @property
+    def owner_url(self) -> str | None:
+        """Return MIGRATION_DATABASE_URL, if it is set."""
+        owner = self.migration_database_url
+        return None if owner is None else owner.get_secret_value()
+
+    @property
     def metrics_token_text(self) -> str | None:
         """Return the token that readers of /metrics must send, if there is one."""
         return None if self.metrics_token is None else self.metrics_token.get_secret_value()
 
-    @field_validator("egress_allow", "trusted_proxies", mode="before")
+    @field_validator("egress_allow", "trusted_proxies", "oidc_role_map", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -173,6 +244,40 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{entry!r} is neither an address nor a CIDR such as 10.0.0.0/8"
                 ) from None
+        return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _safe_issuer(cls, value: str | None) -> str | None:
+        if value is not None and not _ISSUER.fullmatch(value):
+            raise ValueError(
+                "must be an https:// address without query (http:// for 127.0.0.1 and localhost only)"
+            )
+        return value
+
+    @field_validator("oidc_role_map")
+    @classmethod
+    def _roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            group, _, role = entry.rpartition("=")
+            if not group or role not in [*Role]:
+                raise ValueError(
+                    f"{entry!r} is not written `group=role`; the roles are {', '.join(Role)}"
+                )
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _goes_with_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_issuer") is not None and not value:
+            raise ValueError("is needed beside OIDC_ISSUER")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _asks_for_identity(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must name `openid`")
         return value
 
     @field_validator("plugins_dir")

@@ -5,6 +5,7 @@
     │   ├── InvalidDefinition     a workflow definition does not hold
     │   └── MalformedBody         the bytes are no JSON that we accept
     │       ├── BodyTooLarge
+    │       │   └── PolicyInputTooLarge
     │       ├── BodyTooSlow
     │       └── UnsupportedMedia
     ├── NotAuthenticated          nobody we know
@@ -14,7 +15,10 @@
     │   └── WorkflowDisabled
     ├── PreconditionFailed        If-Match names another version
     ├── TooManyRequests
+    │   └── PolicyLimitReached    a policy lets no more runs be started now
+    ├── PolicyViolation           a policy does not allow what a step does
     ├── Unavailable               a server that we need does not answer
+    │   └── KillSwitched          an operator has stopped it
     ├── ConfigurationError        the operator's settings do not hold
     └── ExpressionError           an expression does not parse, or does not evaluate
 
@@ -71,6 +75,12 @@ class BodyTooLarge(MalformedBody):
     """The request body is too large."""
 
     code = "body_too_large"
+
+
+class PolicyInputTooLarge(BodyTooLarge):
+    """The input is larger than a policy allows."""
+
+    code = "policy_violation"
 
 
 class BodyTooSlow(MalformedBody):
@@ -131,11 +141,33 @@ class TooManyRequests(AutomateError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class PolicyLimitReached(TooManyRequests):
+    """A policy lets no more runs be started now."""
+
+    code = "policy_violation"
+
+
+class PolicyViolation(AutomateError):
+    """A policy does not allow this."""
+
+    code = "policy_violation"
+
+
 class Unavailable(AutomateError):
     """A server that this needs does not answer right now: try again shortly."""
 
     code = "unavailable"
     retry_after_seconds = 2
+
+
+class KillSwitched(Unavailable):
+    """An operator has stopped this with a kill switch: try again later."""
+
+    code = "kill_switch"
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: int = 60) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ConfigurationError(AutomateError):

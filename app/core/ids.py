@@ -27,6 +27,11 @@ def first_id_at(time: datetime) -> str:
     return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
 
 
+def time_of(id_: str) -> float:
+    """Return when an id was made, in seconds of Unix time."""
+    return int(id_[:8] + id_[9:13], 16) / 1000
+
+
 def parse_id(text: str) -> str | None:
     """Return the canonical text of an id, or None when it is none."""
     if len(text) != 36:

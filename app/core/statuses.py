@@ -62,7 +62,7 @@ class AttemptStatus(StrEnum):
     LOST = "lost"
     """Its worker died. Consumes no attempt of the user's retry policy; three of them fail the step."""
     SKIPPED = "skipped"
-    """No edge into the step was taken."""
+    """No edge into the step was taken. With a `retry_at`: people were asked instead whether a policy lets it be carried out."""
     CANCELLED = "cancelled"
     """It was interrupted because the run ended."""
 
@@ -122,10 +122,16 @@ class Misfire(StrEnum):
 
 
 class Role(StrEnum):
-    """What a user may do on the platform."""
+    """What a user may do on the platform; `app.core.permissions` says in scopes what each role means."""
 
     ADMIN = "admin"
+    """Everything, also giving roles and setting policies. Not: seeing what others own."""
+    OPERATOR = "operator"
+    """What members may, and running the platform: its state, kill switches, the audit log."""
     MEMBER = "member"
+    """Own workflows and run them."""
+    VIEWER = "viewer"
+    """Read what they are given to see, and decide what they are asked."""
 
 
 class WebhookAuth(StrEnum):
@@ -135,3 +141,42 @@ class WebhookAuth(StrEnum):
     """Whoever has the token that is part of `webhook_url`."""
     OPEN = "open"
     """Anybody who knows the address."""
+
+
+class ActorKind(StrEnum):
+    """Who did what the audit log tells of."""
+
+    USER = "user"
+    """An account that had logged in, or somebody who claimed to be one."""
+    API_KEY = "api_key"
+    """An account, by one of its API keys."""
+    LINK = "link"
+    """Whoever had a one-time link, in the name of its approver."""
+    WEBHOOK = "webhook"
+    """A caller of a webhook address."""
+    SYSTEM = "system"
+    """The platform itself, or an operator at its command line."""
+
+
+class SwitchScope(StrEnum):
+    """What a kill switch stops."""
+
+    ALL = "all"
+    TEAM = "team"
+    """What a team owns."""
+    USER = "user"
+    """What a user owns."""
+    WORKFLOW = "workflow"
+    NODE_TYPE = "node_type"
+    """Steps of one type, wherever they stand."""
+    CREDENTIAL = "credential"
+    """Steps that use one credential."""
+
+
+class SwitchMode(StrEnum):
+    """How a kill switch stops it."""
+
+    DRAIN = "drain"
+    """Nothing new starts; what has begun goes on to its end."""
+    HALT = "halt"
+    """Neither does the next step of what has begun."""

@@ -17,20 +17,25 @@ from app.engine.checkpoint import (
     Checkpoint,
     RunFacts,
     ended,
+    held_by,
     parked,
     paused_by,
     released,
     requeued,
 )
+from app.engine.guards.held import Held
+from app.engine.language.plan import Step
 from app.engine.planning.board import Board
 from app.engine.planning.decision import RETRY, Decision, End, Wait
-from app.engine.planning.record import GOING_ON, StepState
+from app.engine.planning.record import GOING_ON, POLICY, StepState
 from app.engine.planning.transitions import (
     Failed,
     OnLost,
     Outcome,
     Resolution,
     Succeeded,
+    Withheld,
+    after_asking,
     cancel,
     fail,
     interrupt,
@@ -44,6 +49,12 @@ FIRST_EPOCH = 1
 """The one in which nobody has held the run before."""
 
 Lines = Sequence[tuple[StepState, Sequence[LogLine]]]
+AskForStep = Callable[[RunFacts, Step], Held | None]
+"""Asks what keeps a step of a run from starting; None: it may."""
+
+
+def may_start(_run: RunFacts, _step: Step) -> None:
+    """Let every step start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,12 @@ class ActiveRun:
     output_bytes: int = 0
     checkpoints: int = 0
     paused: bool = False
-    """Set when a person has paused it while attempts run: they end, and nothing new starts."""
+    """Set when a person has paused it, or a guard holds it, while attempts run: they end, and nothing new starts."""
+    ask: AskForStep = may_start
+    held: Held | None = None
+    """What holds it."""
+    stands_for: str = ""
+    """The run that was asked for instead, whose slot it takes: under a cap on concurrent runs the oldest goes first."""
     leaving: bool = False
     """Set when its last checkpoint is on its way: the database may know already that it is nobody's."""
     dropped: bool = False
@@ -109,8 +125,13 @@ class ActiveRun:
                 continue
             if state.attempt == wait.attempt:
                 policy = self.board.step(wait.path).retry
-                outcome = self.within_limit(outcome_of(wait.resolution))
-                states.append(settle(state, outcome, policy, now, random))
+                answer = outcome_of(wait.resolution)
+                asked = state.wait.shown.get(POLICY) if state.wait else None
+                if asked is not None:
+                    states.append(after_asking(state, asked, answer, now))
+                else:
+                    outcome = self.within_limit(answer)
+                    states.append(settle(state, outcome, policy, now, random))
         return states
 
     def advance(
@@ -130,9 +151,23 @@ class ActiveRun:
             return self._wind_down(settled, lines, brought)
         decision = self.board.look(settled, now, start=not draining)
         self.started, self.waits = decision.started, decision.waits
+        held = self._held(decision.started)
+        if held is not None:
+            self.hold(held)
+            return self._wind_down(settled, lines, brought)
         leave = self._leave(decision, now, draining=draining)
         states = self._to_record(decision.changes)
         return self._checkpoint(states, lines, leave, settled, brought)
+
+    def hold(self, held: Held) -> None:
+        """Start nothing more: a guard has spoken."""
+        self.held = held
+        self.pause()
+
+    def _held(self, starting: Sequence[StepState]) -> Held | None:
+        """Return what keeps one of these steps from starting."""
+        asked = (self.ask(self.facts, self.board.step(state.path)) for state in starting)
+        return next((held for held in asked if held is not None), None)
 
     def _to_record(self, changes: Sequence[StepState]) -> Sequence[StepState]:
         if self.epoch > FIRST_EPOCH or not self.fleeting:
@@ -149,7 +184,8 @@ class ActiveRun:
         """Return what to commit while paused: the board decides nothing any more, the next worker's will."""
         for state in settled:
             self.board.running.pop(state.path, None)
-        leave = None if self.board.running else released()
+        way_out = released() if self.held is None else held_by(self.held)
+        leave = None if self.board.running else way_out
         return self._checkpoint(settled, lines, leave, settled, brought)
 
     def pause(self) -> None:
@@ -159,7 +195,7 @@ class ActiveRun:
             self.board.running.pop(state.path, None)
         self.started, self.waits = (), ()
 
-    def within_limit(self, outcome: Outcome) -> Outcome:
+    def within_limit(self, outcome: Outcome | Withheld) -> Outcome | Withheld:
         """Count an output towards what a run may hold in memory; beyond that, the attempt has failed."""
         if not isinstance(outcome, Succeeded):
             return outcome

@@ -11,16 +11,29 @@ from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
 from app.engine.checkpoint import Brought, Checkpoint
 from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
+from app.engine.guards.attempt import AttemptGuard, guarding
+from app.engine.guards.budgets import Spender
+from app.engine.guards.steps import StepRules
 from app.engine.outputs import MAX_INLINE_BYTES
 from app.engine.planning.record import StepState
-from app.engine.planning.transitions import Failed, Outcome, Succeeded, Suspended, settle
+from app.engine.planning.retrying import loops_around
+from app.engine.planning.transitions import (
+    Failed,
+    OnLost,
+    Outcome,
+    Succeeded,
+    Suspended,
+    Withheld,
+    settle,
+)
+from app.engine.registry import NodeType
 from app.engine.workshop import Workshop
 
 
 class Ended(NamedTuple):
     """What came of an attempt; `artifact` is where a large output lies."""
 
-    outcome: Outcome
+    outcome: Outcome | Withheld
     lines: Sequence[LogLine] = ()
     artifact: Artifact | None = None
     input: Any = None
@@ -51,7 +64,13 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         message = f"This worker has no node type {run.board.step(state.path).type!r}."
         return Ended(Failed("unknown_node_type", message, again=False))
     context = attempt.context
-    outcome, artifact = await shop.outputs.keep(await run_attempt(attempt))
+    with guarding(shop.gate, run.facts, state.type) as guard:
+        outcome = await run_attempt(attempt)
+    _tell_spent(shop, attempt)
+    withheld = _held(guard, outcome, shop.catalogue.on_lost(state.type))
+    if withheld is not None:
+        return Ended(withheld, context.lines, input=context.input)
+    outcome, artifact = await shop.outputs.keep(outcome)
     outcome, commands = await shop.outputs.keep_evidence(outcome, context.commands)
     return Ended(outcome, context.lines, artifact, context.input, commands)
 
@@ -59,10 +78,17 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
 def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended | None:
     """Make one attempt at a step outside of the event loop; None when it needs that after all, with nothing done."""
     attempt = _prepared(shop, run, state)
-    outcome = None if attempt is None else run_attempt_at_once(attempt)
-    if attempt is None or outcome is None:
+    if attempt is None:
         return None
     context = attempt.context
+    with guarding(shop.gate, run.facts, state.type) as guard:
+        outcome = run_attempt_at_once(attempt)
+    if outcome is None:
+        return None
+    _tell_spent(shop, attempt)
+    withheld = _held(guard, outcome, "retry")
+    if withheld is not None:
+        return Ended(withheld, context.lines, input=context.input)
     if isinstance(outcome, Succeeded) and outcome.output_bytes > MAX_INLINE_BYTES:
         return None
     return Ended(outcome, context.lines, None, context.input, context.commands)
@@ -78,6 +104,9 @@ def settle_attempts(
 ) -> Checkpoint:
     """Let a run take over what came of its attempts, and of its waits; returns what to commit."""
     ended = [(state, came.within_limit(run)) for state, came in ended]
+    for _, came in ended:
+        if isinstance(came.outcome, Withheld):
+            run.hold(came.outcome.held)
     settled = [
         settle(state, came.outcome, run.board.step(state.path).retry, now, random.random)
         for state, came in ended
@@ -88,12 +117,20 @@ def settle_attempts(
     return run.advance(settled, lines, now, draining=draining, brought=brought)
 
 
+def _held(guard: AttemptGuard, outcome: Outcome, on_lost: OnLost) -> Withheld | None:
+    """Return that an attempt was held, if it failed for that and making it again does no harm."""
+    if guard.held is None or not isinstance(outcome, Failed):
+        return None
+    return Withheld(guard.held) if guard.calls == 0 or on_lost == "retry" else None
+
+
 def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | None:
     """Return what an attempt needs; None when this worker does not have the node type."""
     step = run.board.step(state.path)
     node = shop.catalogue.get(step.type)
     if node is None:
         return None
+    rules = _rules(shop, run, state, node)
     context = AttemptContext(
         run_id=run.id,
         step_path=state.path,
@@ -104,6 +141,7 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
         timeout_seconds=step.given_timeout_seconds,
         find_target=partial(shop.targets.find, run.id, run.facts),
         ports_in_use=run.board.ports_in_use(state.path),
+        used_up=None if rules is None else rules.used_up,
     )
     return Attempt(
         step=step,
@@ -113,4 +151,32 @@ def _prepared(shop: Workshop, run: ActiveRun, state: StepState) -> Attempt | Non
         children=shop.children,
         deadline=run.board.deadline,
         max_output_bytes=shop.max_output_bytes,
+        rules=rules,
     )
+
+
+def _rules(shop: Workshop, run: ActiveRun, state: StepState, node: NodeType) -> StepRules | None:
+    """Return what policies say of an attempt; None when they say nothing."""
+    facts = run.facts
+    policies = shop.policies.latest.of(facts.owner_id, facts.workflow_id).at_steps
+    if not policies:
+        return None
+    around = [run.board.step(loop).type for loop in loops_around(state.path)]
+    spender = Spender(run.id, state.path, state.attempt, facts.owner_id, facts.workflow_id)
+    return StepRules(
+        policies,
+        (*around, state.type),
+        node.node.spends,
+        state.granted,
+        spender,
+        shop.policies.budgets,
+    )
+
+
+def _tell_spent(shop: Workshop, attempt: Attempt) -> None:
+    """Let the next steps of this process know what was spent, before it is written."""
+    if attempt.rules is not None:
+        for command in attempt.context.commands:
+            if command.kind == "spend":
+                spent = command.data
+                shop.policies.budgets.tell(attempt.rules.spender, spent["name"], spent["amount"])

@@ -8,6 +8,7 @@ from typing import Any, Final
 from app.core.statuses import RunStatus
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import Command, LogLine
+from app.engine.guards.held import Held
 from app.engine.planning.decision import End, Wait
 from app.engine.planning.record import StepState, rfc3339
 from app.engine.planning.transitions import Suspended
@@ -76,9 +77,13 @@ class Checkpoint:
     def when_paused(self) -> "Checkpoint":
         """Return what is written when nothing new may start: the run stays with its worker while attempts run.
 
-        One that pauses by itself as well says why: it asks a question.
+        One that pauses by itself as well says why: it asks a question. One that a guard holds is now paused by a person.
         """
-        asks = self.leave is not None and self.leave["status"] is RunStatus.PAUSED
+        asks = (
+            self.leave is not None
+            and self.leave["status"] is RunStatus.PAUSED
+            and self.leave["held_by"] is None
+        )
         leave = self.leave if self.leave is None or asks else released()
         return replace(self, states=self.ended, leave=leave)
 
@@ -141,6 +146,7 @@ _LEAVE: Mapping[str, Any] = {
     "waiting_for": None,
     "wake_at": None,
     "finished_at": None,
+    "held_by": None,
 }
 
 
@@ -169,6 +175,12 @@ def paused_by(asking: Sequence[StepState]) -> Mapping[str, Any]:
     """Return how a run leaves its worker that pauses itself: its node types ask what to do about lost attempts."""
     waiting_for = [{"step": state.path, "kind": "lost", "reason": ASKS} for state in asking]
     return {**_LEAVE, "status": RunStatus.PAUSED, "waiting_for": waiting_for}
+
+
+def held_by(held: Held) -> Mapping[str, Any]:
+    """Return how a run leaves its worker that a guard holds: paused, until whatever holds it lets it go."""
+    leave = {"status": RunStatus.PAUSED, "waiting_for": [held.shown], "held_by": held.id}
+    return {**_LEAVE, **leave}
 
 
 def ended(end: End, now: datetime) -> Mapping[str, Any]:

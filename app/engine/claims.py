@@ -25,6 +25,10 @@ from app.engine.artifacts.store import (
 )
 from app.engine.checkpoint import Checkpoint, RunFacts, ended, requeued
 from app.engine.followups import FollowUp
+from app.engine.guards.concurrency import within_caps
+from app.engine.guards.gate import Gate
+from app.engine.guards.holding import hold_queued
+from app.engine.guards.policy_book import book_of
 from app.engine.journal import Verdict, write_checkpoints, write_fenced
 from app.engine.metrics.meters import WorkerMeters
 from app.engine.outputs import Outputs, oversized
@@ -73,6 +77,7 @@ class Claims:
         outputs: Outputs,
         follow_up: FollowUp,
         meters: WorkerMeters,
+        gate: Gate,
         fleeting: Collection[str] = (),
     ) -> None:
         self._engine = engine
@@ -81,6 +86,8 @@ class Claims:
         self._outputs = outputs
         self._follow_up = follow_up
         self._meters = meters
+        self._gate = gate
+        self._policies = book_of(engine)
         self._fleeting = fleeting
         self._plans = PlanCache(catalogue)
 
@@ -89,7 +96,10 @@ class Claims:
     ) -> list[ActiveRun]:
         """Claim those of the runs that are queued and unclaimed; returns them with their first steps recorded."""
         with self._engine.begin() as connection:
-            rows = store.claim(connection, worker_id, sorted(set(run_ids)), self._clock.now())
+            policies, asked = self._policies.current(connection), sorted(set(run_ids))
+            chosen = within_caps(connection, policies, asked, self._clock.now())
+            wanted = hold_queued(connection, sorted(chosen), self._gate)
+            rows = store.claim(connection, worker_id, wanted, self._clock.now()) if wanted else ()
             if not rows:
                 return []
             versions = self._plans.load(connection, [row.version_id for row in rows])
@@ -105,7 +115,10 @@ class Claims:
         heavy += self._resume([run for run in claimed if run.past.has_artifacts])
         begun = light + self._write(worker_id, [self._stow(one) for one in heavy])
         self._meters.claimed(rows, [one.checkpoint for one in begun])
-        return [one.run for one in begun if one.run is not None and one.checkpoint.leave is None]
+        runs = [one.run for one in begun if one.run is not None and one.checkpoint.leave is None]
+        for run in runs:
+            run.stands_for = chosen[run.id]
+        return runs
 
     def release_strays(self, worker_id: str, held: Sequence[str]) -> int:
         """Give back the worker's runs that are not among those it knows to hold; returns how many."""
@@ -198,6 +211,7 @@ class Claims:
             ),
             RunFacts(row.owner_id, row.workflow_id, row.depth, row.started_by),
             self._fleeting,
+            ask=self._gate.of_step,
         )
         asking = [state for state in lost if self._asks(state)]
         if asking:

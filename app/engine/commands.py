@@ -10,11 +10,13 @@ from sqlalchemy import Connection
 from app.core.statuses import AttemptStatus
 from app.engine.attempt.context import CommandKind
 from app.engine.checkpoint import Checkpoint
-from app.engine.children.starting import child_run
+from app.engine.children.starting import child_run, refuse_children
 from app.engine.events.emitting import emit
 from app.engine.evidence.keeping import from_command, keep
 from app.engine.followups import Followups
-from app.engine.intake import accept
+from app.engine.guards.budgets import Spender
+from app.engine.guards.policy_book import book_of
+from app.engine.intake import Accepted, Refused, accept
 from app.engine.planning.record import StepState
 from app.engine.responses import keep_responses
 
@@ -50,8 +52,17 @@ def _start_runs(connection: Connection, issued: Sequence[Issued]) -> Followups:
         for item in issued
     ]
     now = max(datetime.fromisoformat(item.data["at"]) for item in issued)
-    accepted = accept(connection, runs, now)
-    return Followups(new_runs=tuple(run.run_id for run in accepted))
+    answers = accept(connection, runs, now)
+    refused = [
+        (item.checkpoint, item.state, answer)
+        for item, answer in zip(issued, answers, strict=True)
+        if isinstance(answer, Refused)
+    ]
+    if refused:
+        refuse_children(connection, refused, now)
+    return Followups(
+        new_runs=tuple(answer.run_id for answer in answers if isinstance(answer, Accepted))
+    )
 
 
 def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:
@@ -59,16 +70,36 @@ def _respond(connection: Connection, issued: Sequence[Issued]) -> Followups:
     return Followups()
 
 
+def _spend(connection: Connection, issued: Sequence[Issued]) -> Followups:
+    book_of(connection.engine).budgets.write(
+        connection, [(spender_of(item), item.data) for item in issued]
+    )
+    return Followups()
+
+
+def spender_of(item: Issued) -> Spender:
+    """Return the attempt that gave a command."""
+    facts = item.checkpoint.facts
+    return Spender(
+        item.checkpoint.run_id,
+        item.state.path,
+        item.state.attempt,
+        facts.owner_id,
+        facts.workflow_id,
+    )
+
+
 CARRIERS: Final[Mapping[CommandKind, Carrier]] = {
     "evidence": _keep_evidence,
     "event": _emit,
     "run": _start_runs,
     "response": _respond,
+    "spend": _spend,
 }
 """What carries out each kind of command."""
 OBEYED: Final = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.WAITING})
 """What a failed attempt asked for is not done: the next attempt will ask again."""
-RECORDED: Final[frozenset[CommandKind]] = frozenset({"evidence"})
+RECORDED: Final[frozenset[CommandKind]] = frozenset({"evidence", "spend"})
 """Does nothing to the world: it tells what happened, also in an attempt that failed."""
 
 

@@ -78,12 +78,15 @@ def find_succeeded(
 def find_by_key(
     connection: Connection, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, tuple[str, RunStatus]]:
-    """Return, by the ids of the rows, the runs that hold their keys, and where those stand."""
+    """Return, by the ids of those rows whose keys are held, the runs that hold them, and where those stand."""
+    if not rows:
+        return {}
     found = {
         (row.workflow_id, row.idempotency_key): (row.id, row.status)
         for row in FIND_BY_KEY.run(connection, _without_inputs(rows))
     }
-    return {row["id"]: found[row["workflow_id"], row["idempotency_key"]] for row in rows}
+    keys = {row["id"]: (row["workflow_id"], row["idempotency_key"]) for row in rows}
+    return {row_id: found[key] for row_id, key in keys.items() if key in found}
 
 
 def free_expired_keys(

@@ -5,7 +5,7 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import CoroutineType, FrameType
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ from app.core.logging import get_logger
 from app.engine.attempt.answers import Refused, failure, normalise
 from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, cut, kept_input
+from app.engine.guards.hosts import calling_by, rule_of
+from app.engine.guards.steps import StepRules
 from app.engine.isolation.messages import Request
 from app.engine.isolation.pool import ChildPool
 from app.engine.language.input_schema import schema_problems
@@ -41,6 +43,8 @@ class Attempt:
     deadline: datetime | None
     """When the run's own time is up."""
     max_output_bytes: int
+    rules: StepRules | None = None
+    """What policies say; None: nothing."""
 
     def seconds_left(self) -> float | None:
         """Return the time until the run's deadline; None when it has none."""
@@ -58,11 +62,21 @@ async def run_attempt(attempt: Attempt) -> Outcome:
     try:
         config = _render(attempt)
         attempt.context.input = kept_input(config)
-        if attempt.children.isolates(attempt.node):
-            return await _in_child(attempt, config)
-        return await _in_worker(attempt, config)
+        if attempt.rules is None:
+            return await _carry_out(attempt, config)
+        asking = attempt.rules.before(config)
+        if asking is not None:
+            return asking
+        with calling_by(rule_of(attempt.rules.host_limits)):
+            return attempt.rules.after(await _carry_out(attempt, config))
     except Refused as refused:
         return refused.failed
+
+
+async def _carry_out(attempt: Attempt, config: dict[str, Any]) -> Outcome:
+    if attempt.children.isolates(attempt.node):
+        return await _in_child(attempt, config)
+    return await _in_worker(attempt, config)
 
 
 def run_attempt_at_once(attempt: Attempt) -> Outcome | None:
@@ -118,6 +132,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         ports=step.ports,
         timeout_seconds=context.timeout_seconds,
         ports_in_use=sorted(context.ports_in_use),
+        hosts=[] if attempt.rules is None else [asdict(it) for it in attempt.rules.host_limits],
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

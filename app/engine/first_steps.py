@@ -44,7 +44,12 @@ class FirstSteps:
         return _together(begun, settle_attempts(run, ended, (), now, draining=False))
 
     def _may_run(self, run: ActiveRun) -> bool:
-        if not self._few or run.epoch != FIRST_EPOCH or self._shop.clock.monotonic() >= self._until:
+        if (
+            not self._few
+            or not self._shop.gate.open()
+            or run.epoch != FIRST_EPOCH
+            or self._shop.clock.monotonic() >= self._until
+        ):
             return False
         return all(
             state.type in run.fleeting and self._shop.catalogue.is_built_in(state.type)

@@ -13,6 +13,8 @@ class Followups:
     awaited: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     """Ids of events that may end waits."""
+    freed: tuple[tuple[str, str], ...] = ()
+    """Owners and workflows under a cap on concurrent runs, of which runs have left their worker."""
 
     def __add__(self, other: "Followups") -> "Followups":
         """Return both."""
@@ -21,11 +23,12 @@ class Followups:
             self.ended_runs + other.ended_runs,
             self.awaited + other.awaited,
             self.published + other.published,
+            self.freed + other.freed,
         )
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to do."""
-        return bool(self.new_runs or self.ended_runs or self.awaited or self.published)
+        return any((self.new_runs, self.ended_runs, self.awaited, self.published, self.freed))
 
 
 FollowUp = Callable[[Followups], None]

@@ -10,6 +10,9 @@ from sqlalchemy import Connection
 from app.core.ids import new_id
 from app.core.statuses import RunStatus, TriggerKind
 from app.engine import dedupe, store
+from app.engine.guards.admission import Refused, refusals
+
+__all__ = ["Accepted", "NewRun", "Refused", "accept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,20 @@ class Accepted:
     """Whose new run it is; None: not told of an earlier one."""
 
 
-def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> list[Accepted]:
-    """Insert runs in the caller's transaction; returns one answer per run, in order."""
+def accept(
+    connection: Connection, runs: Sequence[NewRun], now: datetime
+) -> list[Accepted | Refused]:
+    """Insert runs in the caller's transaction; returns one answer per run, in order. Policies may refuse some."""
     rows = [_row(run, now) for run in runs]
     hashed = [row for row in rows if row["input_hash"]]
-    known = _known(connection, hashed, now) if hashed else {}
+    known: dict[str, Accepted | Refused] = {}
+    if hashed:
+        known |= _known(connection, hashed, now)
+    places = refusals(connection, runs, now)
+    if places:
+        refused = {rows[place]["id"]: answer for place, answer in places.items()}
+        again = _earlier(connection, [row for row in rows if row["id"] in refused])
+        known = {**refused, **again, **known}
     new = [row for row in rows if row["id"] not in known] if known else rows
     known |= _insert(connection, new, now)
     return [
@@ -61,6 +73,15 @@ def accept(connection: Connection, runs: Sequence[NewRun], now: datetime) -> lis
         or Accepted(row["id"], RunStatus.QUEUED, duplicate=False, owner_id=row["owner_id"])
         for row in rows
     ]
+
+
+def _earlier(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, Accepted]:
+    """Return the runs of triggers that come again: they start nothing, so that no policy refuses them."""
+    keyed = [row for row in rows if row["idempotency_key"]]
+    return {
+        row_id: Accepted(run_id, status, duplicate=True)
+        for row_id, (run_id, status) in dedupe.find_by_key(connection, keyed).items()
+    }
 
 
 def _known(

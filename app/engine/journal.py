@@ -14,6 +14,7 @@ from app.engine import store
 from app.engine.checkpoint import Checkpoint
 from app.engine.commands import carry_out
 from app.engine.followups import FollowUp, Followups
+from app.engine.guards.policy_book import book_of
 from app.engine.metrics.meters import WorkerMeters
 from app.engine.waiting.opening import write_waits
 
@@ -125,7 +126,14 @@ def write_checkpoints(connection: Connection, batch: Sequence[Checkpoint]) -> Fo
     left = [item.run_row() for item in batch if item.leave is not None]
     if left:
         store.LEAVE.run(connection, left)
-    return followups + Followups(ended_runs=_ended_children(batch))
+    return followups + Followups(ended_runs=_ended_children(batch), freed=_freed(connection, batch))
+
+
+def _freed(connection: Connection, batch: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:
+    policies = book_of(connection.engine).latest
+    if not policies.caps_concurrency:
+        return ()
+    return tuple({(it.facts.owner_id, it.facts.workflow_id) for it in batch if it.leave})
 
 
 def _ended_children(batch: Sequence[Checkpoint]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from app.engine.inbox import Inbox
 from app.engine.journal import Verdict
 from app.engine.outputs import oversized
 from app.engine.planning.record import StepState
+from app.engine.planning.transitions import Withheld
 from app.engine.workshop import Workshop
 
 LEASE_POLL_SECONDS = 0.1
@@ -57,10 +58,12 @@ class Orchestrator:
         try:
             claimed = self._claim([*lanes]) if lanes else []
         finally:
-            taken = Counter(lanes[run.id] for run in claimed)
+            taken = Counter(lanes[run.stands_for] for run in claimed)
             for lane, count in granted.items():
                 slots.release(lane, count - taken[lane])
-        self._loop.call_soon_threadsafe(self._adopt, [(run, lanes[run.id]) for run in claimed])
+        self._loop.call_soon_threadsafe(
+            self._adopt, [(run, lanes[run.stands_for]) for run in claimed]
+        )
         rest = {lane: run_ids[granted[lane] :] for lane, run_ids in runs.items()}
         return {lane: run_ids for lane, run_ids in rest.items() if run_ids}
 
@@ -68,6 +71,10 @@ class Orchestrator:
         with self._claiming:
             if not self._shop.lease.valid():
                 raise Unavailable("The lease could not be renewed: nothing is claimed until it is.")
+            if not self._shop.gate.open():
+                raise Unavailable(
+                    "The kill switches could not be read: nothing is claimed until they are."
+                )
             first_steps = FirstSteps(self._shop, len(run_ids))
             runs = self._shop.claims.take(self._shop.lease.worker_id, run_ids, first_steps.add)
             self._held.update((run.id, run.epoch) for run in runs)
@@ -148,7 +155,7 @@ class Orchestrator:
         tasks: dict[asyncio.Task[Ended], StepState] = {}
         try:
             while True:
-                await self._until_lease_is_valid()
+                await self._until_something_may_start()
                 ended = await self._start(run, tasks)
                 if not ended:
                     done = await self._next(run, tasks)
@@ -171,6 +178,11 @@ class Orchestrator:
         """Begin the attempts that are to start; returns those that were over at once."""
         ended: list[tuple[StepState, Ended]] = []
         for state in run.started:
+            await self._until_something_may_start()
+            held = self._shop.gate.of_step(run.facts, run.board.step(state.path))
+            if held is not None:  # since it was decided that the step starts
+                ended.append((state, Ended(Withheld(held))))
+                continue
             if not is_short(self._shop, run, state):
                 tasks[asyncio.create_task(carry_out(self._shop, run, state))] = state
                 continue
@@ -216,9 +228,12 @@ class Orchestrator:
         except NotKept as fault:
             return run.not_kept(checkpoint, fault, self._shop.clock.now())
 
-    async def _until_lease_is_valid(self) -> None:
-        """Start nothing while the lease could not be renewed; once it is lost for good, `drop_all` ends this wait."""
-        while not self._shop.lease.valid():  # noqa: ASYNC110 - it is another thread that renews it
+    async def _until_something_may_start(self) -> None:
+        """Start nothing while the lease could not be renewed, nor while nobody knows which kill switches are set.
+
+        Once the lease is lost for good, `drop_all` ends this wait.
+        """
+        while not (self._shop.lease.valid() and self._shop.gate.open()):  # noqa: ASYNC110 - other threads see to it
             await asyncio.sleep(LEASE_POLL_SECONDS)
 
 

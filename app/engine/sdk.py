@@ -162,6 +162,14 @@ class Context(Protocol):
         """
         ...
 
+    def spend(self, name: str, amount: float, unit: str | None = None) -> None:
+        """Tell what the attempt has spent of a budget; it is stored with the attempt's result, also if that is a failure.
+
+        Raises:
+            Fail: a policy says that the budget was used up before. (Name it in `spends`, and the node is not even called.)
+        """
+        ...
+
     def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
         """Answer the webhook call that waits for this run, once the attempt's result is stored; the first answer counts."""
         ...
@@ -189,6 +197,8 @@ class Node(ABC, Generic[ConfigT, OutputT]):
     """`process`: each attempt runs in a child process, killed at the timeout; a crash there fails that attempt alone."""
     memory_limit_mb: ClassVar[int] = 512
     """In a child process: what an attempt may allocate, in MiB, on top of what loading the node's file took."""
+    spends: ClassVar[tuple[str, ...]] = ()
+    """Names of budgets that it tells `context.spend` of: it is not called once one of them is used up."""
     example: ClassVar[Mapping[str, Any]] = {}
     """A config that works, shown in the catalogue; the conformance tests validate it."""
 

@@ -203,6 +203,7 @@ LEAVE = Statement(
                                    THEN runs.created_at ELSE v.wake_at END,
                     output = v.output, output_artifact = v.output_artifact, output_bytes = v.output_bytes, error = v.error,
                     waiting_for = v.waiting_for, finished_at = v.finished_at, worker_id = NULL, signalled = false,
+                    held_by = v.held_by,
                     hooks = CASE WHEN v.status IN ('succeeded', 'failed', 'timed_out') THEN
                               (SELECT CASE v.status WHEN 'succeeded' THEN w.on_success ELSE w.on_failure END
                                FROM workflows w WHERE w.id = runs.workflow_id) END
@@ -218,6 +219,7 @@ LEAVE = Statement(
         "waiting_for": "json",
         "wake_at": "timestamptz",
         "finished_at": "timestamptz",
+        "held_by": "uuid",
     },
     hot=True,
 )

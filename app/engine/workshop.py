@@ -7,6 +7,8 @@ import httpx
 from app.core.clock import Clock
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
+from app.engine.guards.gate import Gate
+from app.engine.guards.policy_book import PolicyBook
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
 from app.engine.lease import Lease
@@ -30,3 +32,5 @@ class Workshop:
     clock: Clock
     max_output_bytes: int
     targets: Targets
+    gate: Gate
+    policies: PolicyBook

@@ -21,7 +21,9 @@ _HASHED = text("input_hash IS NOT NULL")
 _SIGNALLED = text("signalled")
 _PARKED = text("status IN ('waiting', 'paused')")
 _HOOKED = text("hooks IS NOT NULL AND finished_at IS NOT NULL")
+_HELD = text("held_by IS NOT NULL")
 _HAS_PARENT = text("parent_run_id IS NOT NULL")
+_QUEUED = text("status = 'queued'")
 
 
 class Run(SQLModel, table=True):
@@ -32,7 +34,7 @@ class Run(SQLModel, table=True):
     the artifact store: `output` is then null, `output_artifact` its SHA-256, `output_bytes` its size. `signalled` asks
     the worker that holds it to look again: a wait has ended. `control` tells the last pause, resume, cancel or retry: by
     whom, when and why. `started_by` is the e-mail address of the person who started it, or its first parent, by
-    hand, by a schedule or by an event of theirs. `hooks` are still to be called once it has ended; null when there are none (left).
+    hand, by a schedule or by an event of theirs. `held_by` is the kill switch, or whatever else guards runs, that has paused it. `hooks` are still to be called once it has ended; null when there are none (left).
     """
 
     __tablename__ = "runs"
@@ -66,6 +68,14 @@ class Run(SQLModel, table=True):
         ),
         Index("runs_signalled", "worker_id", postgresql_where=_SIGNALLED, sqlite_where=_SIGNALLED),
         Index("runs_parked", "status", postgresql_where=_PARKED, sqlite_where=_PARKED),
+        Index(
+            "runs_queued",
+            "owner_id",
+            "id",
+            postgresql_where=_QUEUED,
+            sqlite_where=_QUEUED,
+        ),
+        Index("runs_held", "held_by", postgresql_where=_HELD, sqlite_where=_HELD),
         Index("runs_hooked", "finished_at", postgresql_where=_HOOKED, sqlite_where=_HOOKED),
         Index(
             "runs_by_parent",
@@ -107,6 +117,7 @@ class Run(SQLModel, table=True):
     control: Any = Field(default=None, sa_type=Json, nullable=True)
     hooks: Any = Field(default=None, sa_type=Json, nullable=True)
     started_by: str | None = Field(default=None, max_length=320)
+    held_by: str | None = Field(default=None, sa_type=Id)
 
 
 class StepAttempt(SQLModel, table=True):

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.core.statuses import RunStatus
+from app.schemas.kill_switch import KillSwitchForm
 
 
 class WorkerForm(BaseModel):
@@ -29,9 +30,13 @@ class Processed(BaseModel):
 class PlatformStatus(BaseModel):
     """What the platform does right now, told from the database and the queue."""
 
-    mode: Literal["normal"] = Field(
-        default="normal", description="`normal`: nothing is switched off."
+    mode: Literal["normal", "drain", "halt"] = Field(
+        description="`drain`, `halt`: what the global kill switch does; `normal`: it is not set."
     )
+    kill_switches: list[KillSwitchForm] = Field(
+        description="Those that are set, newest first; 200 at most."
+    )
+    held: int = Field(description="Paused runs that go on once the kill switch is lifted.")
     at: datetime = Field(description="When the database was asked; up to two seconds ago.")
     runs: dict[RunStatus, int] = Field(description="Runs that are not over, by status.")
     queue_depth: int = Field(description="Runs that no worker holds yet.")

@@ -8,17 +8,26 @@ from typing import Any
 
 import orjson
 
-from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
-from app.core.security.tokens import TokenClaims
+from app.core.errors import (
+    InvalidInput,
+    KillSwitched,
+    NotAuthenticated,
+    NotFound,
+    Problem,
+    WorkflowDisabled,
+)
+from app.core.permissions import Scope
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
 from app.core.statuses import TriggerKind, WebhookAuth
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
+from app.services.authentication import Proof, refusal_of
+from app.services.callers import Caller
 
 MAX_KEY_CHARACTERS = 200
-WITHHELD_HEADERS = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HEADER})
+WITHHELD_HEADERS = frozenset({"authorization", "cookie", "x-api-key", WEBHOOK_TOKEN_HEADER})
 """Never shown to expressions, which may put what they read into the database."""
 EXACT_INTEGERS = 2.0**53
 MAX_KEY_STEPS = 2_000
@@ -31,7 +40,7 @@ class TriggerRequest:
 
     workflow_id: str
     kind: TriggerKind
-    caller: TokenClaims | None
+    caller: Proof | None
     token: str | None
     input: Any
     idempotency_key: str | None = None
@@ -66,22 +75,32 @@ class Target:
     context_rules: Mapping[str, Any] | None = None
     dedupe_by_input: bool = False
     key_ttl_seconds: int | None = None
+    stopped: KillSwitched | None = None
+    """Why nothing of it may start, whoever asks."""
 
 
-def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
-    """Return the run to be made. `caller` is the caller's e-mail address, if their access token still counts.
+def admit(
+    request: TriggerRequest, target: Target | None, caller: Caller | None, key: str
+) -> NewRun:
+    """Return the run to be made. `caller` is who calls, if their access token or API key still counts.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
         NotAuthenticated: neither the owner nor the webhook's token.
+        PermissionDenied: the owner, but their role or key may not start runs.
         WorkflowDisabled: the owner has switched it off.
+        KillSwitched: an operator has stopped it.
         InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
+    if request.kind is TriggerKind.MANUAL:
+        _require_scope(request, caller)
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
     _authorise(request, target, caller, key)
     if not target.enabled:
         raise WorkflowDisabled
+    if target.stopped is not None:
+        raise target.stopped
     if target.version_id is None or target.version is None:
         raise NotFound(f"The workflow has no version {request.version}.")
     return NewRun(
@@ -93,7 +112,7 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         input=request.input,
         idempotency_key=_key(request, target.dedupe_key),
         context=_context(request, target.context_rules),
-        started_by=caller if _is_owner(request, target, caller) else None,
+        started_by=caller.email if caller and _is_owner(target, caller) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
     )
@@ -115,12 +134,17 @@ def _context(request: TriggerRequest, rules: Mapping[str, Any] | None) -> Mappin
     raise InvalidInput("The run's context lacks what the workflow requires.", problems)
 
 
-def _authorise(request: TriggerRequest, target: Target, caller: str | None, key: str) -> None:
-    if _is_owner(request, target, caller):
+def _require_scope(request: TriggerRequest, caller: Caller | None) -> None:
+    if caller is None:
+        raise refusal_of(request.caller) if request.caller else NotAuthenticated()
+    caller.require(Scope.RUNS_WRITE)
+
+
+def _authorise(request: TriggerRequest, target: Target, caller: Caller | None, key: str) -> None:
+    is_owner = caller is not None and _is_owner(target, caller)
+    if caller is not None and is_owner and Scope.RUNS_WRITE in caller.scopes:
         return
     if request.kind is TriggerKind.MANUAL:
-        if caller is None:
-            raise NotAuthenticated("The access token no longer holds: log in again.")
         raise NotFound("There is no such workflow, or it is not yours.")
     if target.webhook_auth is WebhookAuth.OPEN:
         return
@@ -131,20 +155,18 @@ def _authorise(request: TriggerRequest, target: Target, caller: str | None, key:
         raise NotAuthenticated(
             "The webhook token is wrong: copy the workflow's `webhook_url` again."
         )
+    if caller is not None and is_owner:
+        caller.require(Scope.RUNS_WRITE)
     if caller is not None:
         raise NotFound("There is no such workflow, or it is not yours.")
     raise NotAuthenticated(
         "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
-        "owner with an access token that still holds."
+        "owner with an access token or API key that still holds."
     )
 
 
-def _is_owner(request: TriggerRequest, target: Target, caller: str | None) -> bool:
-    return (
-        caller is not None
-        and request.caller is not None
-        and request.caller.user_id == target.owner_id
-    )
+def _is_owner(target: Target, caller: Caller) -> bool:
+    return caller.id == target.owner_id
 
 
 def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:

@@ -23,7 +23,7 @@ from app.engine.language.plan import Plan
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.engine.store import database_now
-from app.models import Run, User, Workflow, WorkflowVersion
+from app.models import Run, Workflow, WorkflowVersion
 from app.schemas.control import (
     MAX_BULK,
     MAX_BULK_RETRIES,
@@ -34,7 +34,10 @@ from app.schemas.control import (
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
+from app.services.audit import Change, record
+from app.services.callers import Caller
 from app.services.runs import Runs
+from app.services.stops import not_stopped, require_not_stopped
 
 ONGOING: Final = frozenset(RunStatus) - FINAL_RUN_STATUSES
 
@@ -47,7 +50,7 @@ class Controls:
     """
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: Catalogue
     due: list[str]
     cancelled: set[str] = field(default_factory=set)
@@ -59,10 +62,11 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotPausable: it is paused already, or over.
         """
-        require_run(self.session, self.owner, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("pause", reason)
         if not pause_runs(self.session.connection(), [run_id], control):
             raise self._refusal(RunNotPausable, run_id)
+        self._record("paused", run, reason=reason)
         return self._run(run_id)
 
     def resume(self, run_id: str, reason: str | None) -> RunForm:
@@ -72,12 +76,13 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotResumable: it is not paused.
         """
-        require_run(self.session, self.owner, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("resume", reason)
         resumed = resume_runs(self.session.connection(), [run_id], control)
         if not resumed.run_ids:
             raise self._refusal(RunNotResumable, run_id)
         self.due.extend(resumed.due)
+        self._record("resumed", run, reason=reason)
         return self._run(run_id)
 
     def cancel(self, run_id: str, reason: str | None) -> RunForm:
@@ -87,11 +92,12 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotCancellable: it is over.
         """
-        require_run(self.session, self.owner, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("cancel", reason)
         self.cancelled.update(cancel_runs(self.session.connection(), [run_id], control))
         if run_id not in self.cancelled:
             raise self._refusal(RunNotCancellable, run_id)
+        self._record("cancelled", run, reason=reason)
         return self._run(run_id)
 
     def retry(self, run_id: str, path: str, reason: str | None) -> RunForm:
@@ -101,14 +107,17 @@ class Controls:
             NotFound: the run, or the step in it, is absent, or another owner's.
             RunNotRetryable: it has not failed, or its time is up.
             StepNotRetryable: the step has not failed.
+            KillSwitched: an operator has stopped its workflow.
         """
-        require_run(self.session, self.owner, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("retry", reason)
+        require_not_stopped(self.session, run.owner_id, run.workflow_id, control.at)
         plans = PlanCache(self.catalogue)
         retried = retry_runs(self.session.connection(), {run_id: path}, plans, control)
         if run_id in retried.refused:
             raise retried.refused[run_id]
         self.due.extend(retried.due)
+        self._record("retried", run, reason=reason, step=path)
         return self._run(run_id)
 
     def cancel_many(self, wanted: BulkRequest) -> BulkReceipt:
@@ -117,17 +126,26 @@ class Controls:
         control = self._control("cancel", wanted.reason)
         if run_ids:
             self.cancelled.update(cancel_runs(self.session.connection(), run_ids, control))
-        return _receipt(run_ids, self.cancelled, more=more)
+        receipt = _receipt(run_ids, self.cancelled, more=more)
+        self._record_many("cancelled", wanted, receipt)
+        return receipt
 
     def retry_many(self, wanted: BulkRequest) -> BulkReceipt:
-        """Let the failed runs that fit go on from where they failed, as many as are taken at once."""
+        """Let the failed runs that fit go on from where they failed, as many as are taken at once.
+
+        Raises:
+            KillSwitched: an operator has stopped the workflows of all of them.
+        """
         run_ids, more = self._matching(wanted, {RunStatus.FAILED}, MAX_BULK_RETRIES)
         control = self._control("retry", wanted.reason)
+        run_ids = not_stopped(self.session, run_ids, control.at)
         retried = retry_runs(
             self.session.connection(), dict.fromkeys(run_ids), PlanCache(self.catalogue), control
         )
         self.due.extend(retried.due)
-        return _receipt(run_ids, retried.due, more=more)
+        receipt = _receipt(run_ids, retried.due, more=more)
+        self._record_many("retried", wanted, receipt)
+        return receipt
 
     def replay(self, run_id: str, form: ReplayRequest, key: str | None) -> tuple[Run, Accepted]:
         """Make a new run like this one; returns this one, and the new one or the first that was made with the key.
@@ -135,13 +153,16 @@ class Controls:
         Raises:
             NotFound: the run or its workflow is absent, or another owner's.
             WorkflowDisabled: its workflow is switched off.
+            KillSwitched: an operator has stopped it.
             InvalidInput: the key, the step, the run's input or its context does not fit.
             RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
         """
-        run = require_run(self.session, self.owner, run_id)
-        workflow = require_workflow(self.session, self.owner, run.workflow_id)
+        run = require_run(self.session, self.caller, run_id)
+        workflow = require_workflow(self.session, self.caller, run.workflow_id)
         if not workflow.enabled:
             raise WorkflowDisabled
+        now = self._now()
+        require_not_stopped(self.session, run.owner_id, run.workflow_id, now)
         plans = PlanCache(self.catalogue)
         new = NewRun(
             owner_id=run.owner_id,
@@ -152,14 +173,21 @@ class Controls:
             input=run.input,
             idempotency_key=_key(run_id, key),
             context=_context(run, workflow),
-            started_by=self.owner.email,
+            started_by=self.caller.email,
         )
         if form.version == "latest":
             new = self._with_latest(new, workflow, plans)
         connection = self.session.connection()
-        accepted = replay_run(connection, run_id, new, form.from_step, plans, self._now())
+        accepted = replay_run(connection, run_id, new, form.from_step, plans, now)
         if not accepted.duplicate:
             self.due.append(accepted.run_id)
+            self._record(
+                "replayed",
+                run,
+                new_run_id=accepted.run_id,
+                version=new.version,
+                from_step=form.from_step,
+            )
         return run, accepted
 
     def _with_latest(self, new: NewRun, workflow: Workflow, plans: PlanCache) -> NewRun:
@@ -182,7 +210,7 @@ class Controls:
         self, wanted: BulkRequest, allowed: Collection[RunStatus], most: int
     ) -> tuple[Sequence[str], bool]:
         """Return the newest runs that fit and stand in one of these states, and whether there are more."""
-        query = select(Run.id).where(Run.owner_id == self.owner.id, col(Run.status).in_(allowed))
+        query = select(Run.id).where(Run.owner_id == self.caller.id, col(Run.status).in_(allowed))
         if wanted.workflow_id is not None:
             query = query.where(Run.workflow_id == wanted.workflow_id)
         if wanted.status is not None:
@@ -196,8 +224,22 @@ class Controls:
         found = self.session.exec(query.order_by(col(Run.id).desc()).limit(most + 1)).all()
         return found[:most], len(found) > most
 
+    def _record(self, done: str, run: Run, **details: Any) -> None:
+        given = {name: value for name, value in details.items() if value is not None}
+        change = Change(f"run.{done}", "run", run.id, run.owner_id, given, run.id)
+        record(self.session, self.caller, change)
+
+    def _record_many(self, done: str, wanted: BulkRequest, receipt: BulkReceipt) -> None:
+        if receipt.changed == 0:
+            return
+        filters = wanted.model_dump(mode="json", exclude_none=True, exclude={"reason"})
+        details = {"filter": filters, "matched": receipt.matched, "changed": receipt.changed}
+        reason = {} if wanted.reason is None else {"reason": wanted.reason}
+        change = Change(f"runs.{done}", "run", "many", self.caller.id, {**details, **reason})
+        record(self.session, self.caller, change)
+
     def _control(self, action: Action, reason: str | None) -> Control:
-        return Control(action, self.owner.email, self._now(), reason)
+        return Control(action, self.caller.email, self._now(), reason)
 
     def _now(self) -> datetime:
         """Return the database's time, which workers go by as well."""
@@ -205,12 +247,12 @@ class Controls:
 
     def _run(self, run_id: str) -> RunForm:
         self.session.expire_all()
-        return Runs(self.session, self.owner).get(run_id)
+        return Runs(self.session, self.caller).get(run_id)
 
     def _refusal(self, refusal: type[Conflict], run_id: str) -> Conflict:
         """Return why it was refused, with the state that the run stands in now."""
         self.session.expire_all()
-        status = require_run(self.session, self.owner, run_id).status
+        status = require_run(self.session, self.caller, run_id).status
         return refusal(f"The run is {status}. {refusal().detail}")
 
 

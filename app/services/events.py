@@ -1,5 +1,6 @@
 """Take events from outside: stored, then matched, many in one commit; and show them."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,10 +10,10 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from app.core.clock import SyncedClock
-from app.core.errors import InvalidInput, NotAuthenticated, Problem
+from app.core.errors import AutomateError, InvalidInput, Problem
 from app.core.ids import new_id
 from app.core.logging import get_logger
-from app.core.security.tokens import TokenClaims
+from app.core.permissions import Scope
 from app.db.group_commit import GroupCommit
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.events.matcher import Matcher
@@ -21,11 +22,11 @@ from app.engine.events.publishing import Published, publish
 from app.engine.events.starting import Refusal
 from app.engine.metrics.meters import ApiMeters
 from app.models import Event as EventRow
-from app.models import User
 from app.schemas.event import EventForm
+from app.services.authentication import Callers, Proof, refusal_of
+from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
 from app.services.pages import newest_first
-from app.services.triggers import emails_of
 
 MAX_KEY_CHARACTERS = 200
 log = get_logger(__name__)
@@ -35,7 +36,7 @@ log = get_logger(__name__)
 class EventRequest:
     """What a caller publishes. `id`, or else the `Idempotency-Key`, is accepted once from each owner."""
 
-    caller: TokenClaims
+    caller: Proof
     type: str
     correlation_id: str | None = None
     payload: Any = None
@@ -85,6 +86,7 @@ class EventDesk:
         self._engine = engine
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
+        self._callers = Callers(engine)
         self._matcher = Matcher(engine, clock, ttl_seconds)
         self._commits: GroupCommit[EventRequest, _Taken] = GroupCommit(
             self._flush, name="events", observe=meters.batches_of("events")
@@ -94,7 +96,8 @@ class EventDesk:
         """Return what became of an event.
 
         Raises:
-            NotAuthenticated: the access token no longer holds.
+            NotAuthenticated: the access token, or API key, no longer holds.
+            PermissionDenied: the role, or the key, may not publish events.
             InvalidInput: the Idempotency-Key cannot be used.
             Unavailable: the database does not answer; repeat with the same id, or the same Idempotency-Key.
         """
@@ -107,13 +110,19 @@ class EventDesk:
     async def close(self) -> None:
         """Commit what is pending and stop."""
         await self._commits.close()
+        await asyncio.to_thread(self._callers.close)
 
     def _flush(self, batch: Sequence[EventRequest]) -> Sequence[_Taken | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            emails = emails_of(connection, [request.caller for request in batch])
-            admitted = [request for request in batch if request.caller in emails]
-            events = [_event(request, emails[request.caller], now) for request in admitted]
+            callers = self._callers.load(connection, [request.caller for request in batch], now)
+            publishers = {
+                proof: caller
+                for proof, caller in callers.items()
+                if Scope.EVENTS_WRITE in caller.scopes
+            }
+            admitted = [request for request in batch if request.caller in publishers]
+            events = [_event(request, publishers[request.caller], now) for request in admitted]
             published = publish(connection, events, now)
         new = [one.row_id for one in published if not one.duplicate]
         woken, run_ids = self._match(new) if new else ({}, ())
@@ -125,8 +134,10 @@ class EventDesk:
         if run_ids:
             first = new[0]
             taken[first] = _Taken(taken[first].answer, (*taken[first].run_ids, *run_ids))
-        refusal = NotAuthenticated("The access token no longer holds: log in again.")
-        return [taken.get(request.row_id, refusal) for request in batch]
+        return [
+            taken.get(request.row_id) or _refusal(request, callers.get(request.caller))
+            for request in batch
+        ]
 
     def _match(self, event_ids: Sequence[str]) -> tuple[Mapping[str, int], Sequence[str]]:
         """Match events that are committed: whatever goes wrong here, they are stored, and a worker's duty matches them."""
@@ -142,13 +153,13 @@ class Events:
     """What a user may read of their events."""
 
     session: Session
-    owner: User
+    caller: Caller
 
     def list(
         self, event_type: str | None, correlation_id: str | None, limit: int, cursor: str | None
     ) -> tuple[Sequence[EventForm], str | None]:
         """Return a page of the events that are remembered, newest first, and the next page's cursor."""
-        query = select(EventRow).where(EventRow.owner_id == self.owner.id)
+        query = select(EventRow).where(EventRow.owner_id == self.caller.id)
         if event_type is not None:
             query = query.where(col(EventRow.type) == event_type)
         if correlation_id is not None:
@@ -170,16 +181,22 @@ def _form(row: EventRow) -> EventForm:
     )
 
 
-def _event(request: EventRequest, email: str, now: datetime) -> Event:
+def _refusal(request: EventRequest, caller: Caller | None) -> AutomateError:
+    if caller is None:
+        return refusal_of(request.caller)
+    return caller.refusal(Scope.EVENTS_WRITE)
+
+
+def _event(request: EventRequest, caller: Caller, now: datetime) -> Event:
     return Event(
         row_id=request.row_id,
-        owner_id=request.caller.user_id,
+        owner_id=caller.id,
         type=request.type,
         correlation_id=request.correlation_id,
         payload=request.payload,
         received_at=now,
         named=request.named,
-        published_by=email,
+        published_by=caller.email,
     )
 
 

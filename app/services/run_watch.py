@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Engine, Row, String
@@ -11,13 +12,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.errors import NotAuthenticated
 from app.core.logging import get_logger
-from app.core.security.tokens import TokenClaims
+from app.core.permissions import Scope
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
 from app.engine.evidence.run_context import may_read, names_readers
+from app.services.authentication import Callers, Proof
 from app.services.runs import output_of
-from app.services.users import authenticate
 
 POLL_SECONDS = 0.075
 PAUSE_SECONDS = 1.0
@@ -150,17 +151,19 @@ class RunWatch:
                 waiter.outcome.set_result(outcome)
 
 
-def may_see(engine: Engine, caller: TokenClaims | None, outcome: Outcome) -> bool:
+def may_see(callers: Callers, proof: Proof | None, now: datetime, outcome: Outcome) -> bool:
     """Tell whether a caller who has waited for a run may see its output.
 
-    They may, unless the run's legal basis says who may read it: then these and its owner alone, by a login that holds.
+    They may, unless the run's legal basis says who may read it: then these and its owner alone, by a proof that holds.
     """
     if not names_readers(outcome.context):
         return True
-    if caller is None:
+    if proof is None:
         return False
     try:
-        user = authenticate(engine, caller)
+        caller = callers.find(proof, now)
     except NotAuthenticated:
         return False
-    return user.id == outcome.owner_id or may_read(outcome.context, user.email)
+    if Scope.RUNS_READ not in caller.scopes:
+        return False
+    return caller.id == outcome.owner_id or may_read(outcome.context, caller.email)

@@ -21,9 +21,10 @@ from app.core.statuses import (
     TriggerKind,
 )
 from app.engine.artifacts.store import Artifact
-from app.models import Evidence, Run, RunLog, StepAttempt, User
+from app.models import Evidence, Run, RunLog, StepAttempt
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary, StepForm
 from app.services.access import require_readable_run, require_workflow
+from app.services.callers import Caller
 from app.services.pages import decode_cursor, newest_first
 from app.services.relations import relations_of
 
@@ -86,14 +87,14 @@ class Runs:
     """What a user may read of their runs."""
 
     session: Session
-    owner: User
+    caller: Caller
 
     def list(
         self, wanted: RunFilter, limit: int, cursor: str | None
     ) -> tuple[Sequence[RunSummary], str | None]:
         """Return a page of the history, newest first, and the next page's cursor."""
         lean = select(Run).options(defer(Run.input), defer(Run.output), defer(Run.response))
-        query = wanted.narrow(lean.where(Run.owner_id == self.owner.id))
+        query = wanted.narrow(lean.where(Run.owner_id == self.caller.id))
         runs, next_cursor = newest_first(self.session, query, Run.id, limit, cursor)
         return [summary_of(run) for run in runs], next_cursor
 
@@ -105,7 +106,7 @@ class Runs:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.owner, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id)
         return self.list(RunFilter(workflow_id=workflow_id, status=status), limit, cursor)
 
     def get(self, run_id: str) -> RunForm:
@@ -114,7 +115,7 @@ class Runs:
         Raises:
             NotFound: it is absent or another owner's.
         """
-        run = require_readable_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.caller, run_id)
         query = (
             select(StepAttempt)
             .where(StepAttempt.run_id == run_id)
@@ -125,7 +126,7 @@ class Runs:
         return RunForm(
             **summary_of(run).model_dump(),
             context=run.context,
-            **relations_of(self.session, run, self.owner.id),
+            **relations_of(self.session, run, self.caller.id),
             input=run.input,
             output=output,
             control=run.control,
@@ -138,7 +139,7 @@ class Runs:
         Raises:
             NotFound: the run, or the step in it, is absent, or another owner's.
         """
-        require_readable_run(self.session, self.owner, run_id)
+        require_readable_run(self.session, self.caller, run_id)
         query = (
             select(StepAttempt)
             .where(StepAttempt.run_id == run_id, StepAttempt.path == path)
@@ -160,7 +161,7 @@ class Runs:
         Raises:
             NotFound: the run has none with this hash, or is absent or another owner's.
         """
-        run = require_readable_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.caller, run_id)
         query = select(StepAttempt.output_bytes).where(
             StepAttempt.run_id == run_id, StepAttempt.output_artifact == sha256
         )
@@ -186,7 +187,7 @@ class Runs:
         Raises:
             NotFound: the run is absent or another owner's.
         """
-        run = require_readable_run(self.session, self.owner, run_id)
+        run = require_readable_run(self.session, self.caller, run_id)
         query = wanted.narrow(select(RunLog).where(RunLog.run_id == run_id))
         if cursor is not None:
             query = query.where(tuple_(*_LOG_KEY) > tuple_(*decode_cursor(cursor, _read_log_key)))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -23,9 +24,11 @@ from app.engine.scheduling.cron import (
     next_fires,
     read_cron,
 )
-from app.models import Schedule, User, Workflow, WorkflowVersion
+from app.models import Schedule, Workflow, WorkflowVersion
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.access import require_workflow
+from app.services.audit import Change, record
+from app.services.callers import Caller
 from app.services.pages import newest_first
 
 FIRE_TIMES_SHOWN = 5
@@ -39,7 +42,7 @@ class Schedules:
     """What a user may do with the schedules of their workflows. `session` is committed by the caller."""
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
 
@@ -52,12 +55,12 @@ class Schedules:
             InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         self._require_room(workflow)
         now = self.clock.now()
         schedule = Schedule(
             id=new_id(),
-            owner_id=self.owner.id,
+            owner_id=self.caller.id,
             workflow_id=workflow.id,
             **draft.model_dump(),
             created_at=now,
@@ -67,6 +70,7 @@ class Schedules:
         schedule.next_fire_at = _next_fire_at(schedule, now)
         self.session.add(schedule)
         self.session.flush()
+        self._record("created", schedule)
         return form_of(schedule, now)
 
     def list(
@@ -77,7 +81,7 @@ class Schedules:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.owner, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id)
         query = select(Schedule).where(Schedule.workflow_id == workflow_id)
         found, next_cursor = newest_first(self.session, query, Schedule.id, limit, cursor)
         now = self.clock.now()
@@ -111,6 +115,7 @@ class Schedules:
             schedule.next_fire_at = _next_fire_at(schedule, now)
         if changed:
             schedule.updated_at, schedule.last_error = now, None
+            self._record("changed", schedule, fields=sorted(changed))
         self.session.flush()
         return form_of(schedule, now)
 
@@ -123,11 +128,12 @@ class Schedules:
         _, schedule = self._require(workflow_id, schedule_id, for_update=True)
         self.session.delete(schedule)
         self.session.flush()
+        self._record("deleted", schedule)
 
     def _require(
         self, workflow_id: str, schedule_id: str, *, for_update: bool = False
     ) -> tuple[Workflow, Schedule]:
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         query = select(Schedule).where(
             col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
         )
@@ -136,6 +142,17 @@ class Schedules:
         if found is None:
             raise NotFound(f"This workflow has no schedule {schedule_id}.")
         return workflow, found
+
+    def _record(self, done: str, schedule: Schedule, **details: Any) -> None:
+        told = {
+            "workflow_id": schedule.workflow_id,
+            "cron": schedule.cron,
+            "timezone": schedule.timezone,
+            "enabled": schedule.enabled,
+            **details,
+        }
+        change = Change(f"schedule.{done}", "schedule", schedule.id, schedule.owner_id, told)
+        record(self.session, self.caller, change)
 
     def _require_room(self, workflow: Workflow) -> None:
         # Held until the commit, so that two who count at once do not both find room for the last one.

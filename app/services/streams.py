@@ -15,9 +15,10 @@ from sqlmodel import Session, col, select
 
 from app.core.clock import Clock
 from app.core.statuses import FINAL_RUN_STATUSES
-from app.models import Run, RunLog, StepAttempt, User
+from app.models import Run, RunLog, StepAttempt
 from app.schemas.stream import StepChange
 from app.services.access import require_readable_run
+from app.services.callers import Caller
 from app.services.runs import log_form, output_of, summary_of
 
 NEWEST_RUNS = 200
@@ -38,6 +39,8 @@ class Change:
 class Feed(Protocol):
     """Something to read changes from, again and again."""
 
+    caller: Caller
+
     def read(self, session: Session) -> tuple[Sequence[Change], bool]:
         """Return what is new, and whether that was the last of it."""
         ...
@@ -47,7 +50,7 @@ class Feed(Protocol):
 class RunFeed:
     """One run: its steps and log lines as they are committed, its status, and its end. `after` is the last commit told."""
 
-    user: User
+    caller: Caller
     run_id: str
     after: int = 0
     _told: bytes = b""
@@ -58,7 +61,7 @@ class RunFeed:
         Raises:
             NotFound: the run is absent, or not theirs to read.
         """
-        run = require_readable_run(session, self.user, self.run_id)
+        run = require_readable_run(session, self.caller, self.run_id)
         changes = self._steps(
             session, run.context
         )  # read after the run: what is over brings no more of them
@@ -107,7 +110,7 @@ class OwnerFeed:
     Runs that are not over are always told once at the start.
     """
 
-    user: User
+    caller: Caller
     clock: Clock
     since: datetime | None = None
     _told: dict[str, bytes] = field(default_factory=dict)
@@ -132,7 +135,7 @@ class OwnerFeed:
 
     def _look(self, session: Session) -> Sequence[Run]:
         lean = select(Run).options(defer(Run.input), defer(Run.output))
-        newest = lean.where(Run.owner_id == self.user.id).order_by(col(Run.id).desc())
+        newest = lean.where(Run.owner_id == self.caller.id).order_by(col(Run.id).desc())
         found = list(session.exec(newest.limit(NEWEST_RUNS)).all())
         older = self._open - {run.id for run in found}
         if older:

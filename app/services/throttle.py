@@ -19,6 +19,8 @@ from app.core.logging import get_logger
 PER_ACCOUNT: Final = RateLimitItemPerMinute(5, namespace="login-account")
 PER_ADDRESS: Final = RateLimitItemPerMinute(20, namespace="login-address")
 REGISTRATIONS: Final = RateLimitItemPerMinute(60, namespace="register-address")
+REFRESHES: Final = RateLimitItemPerMinute(60, namespace="refresh-address")
+SIGN_INS: Final = RateLimitItemPerMinute(60, namespace="oidc-address")
 PASSWORD_CHANGES: Final = RateLimitItemPerMinute(5, namespace="password-account")
 REDIS_TIMEOUT_SECONDS: Final = 0.5
 REDIS_PAUSE_SECONDS: Final = 10.0

@@ -5,8 +5,9 @@ in every API process, with no cache to go stale.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
@@ -14,20 +15,23 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, Row, String
 from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
-from app.core.security.tokens import TokenClaims
 from app.core.statuses import WebhookAuth
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status
 from app.engine.delivery.dispatch import BackgroundDispatch
-from app.engine.intake import Accepted, NewRun, accept
+from app.engine.guards.store import read_switches
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
 from app.engine.metrics.meters import ApiMeters
 from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
+from app.services.authentication import Callers, Proof
+from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
+from app.services.stops import refusal
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -38,7 +42,7 @@ LOAD_TARGETS = Statement(
     """
     SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
            w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
-           versions.version
+           versions.version, EXISTS (SELECT 1 FROM kill_switches WHERE lifted_at IS NULL) AS switched
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
            ON versions.workflow_id = w.id AND versions.version = COALESCE(v.asked, w.version)
@@ -57,14 +61,9 @@ LOAD_TARGETS = Statement(
         "dedupe_ttl_seconds": Integer(),
         "version_id": Id(),
         "version": Integer(),
+        "switched": Boolean(),
     },
     hot=True,
-)
-# Whose access tokens still hold.
-LOAD_CALLERS = Statement(
-    "SELECT u.id, u.token_version, u.email FROM users u JOIN {rows} ON u.id = v.id",
-    rows={"id": "uuid"},
-    returns={"id": Id(), "token_version": Integer(), "email": String()},
 )
 
 
@@ -95,6 +94,7 @@ class TriggerDesk:
         self._key = key
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
+        self._callers = Callers(engine)
         self._plans = PlanCache(catalogue)
         self._commits: GroupCommit[TriggerRequest, Accepted | _NeedsValidation] = GroupCommit(
             self._flush, name="intake", observe=meters.batches_of("intake")
@@ -105,7 +105,9 @@ class TriggerDesk:
         """Return the run that this trigger started, or the one that an earlier trigger with its key had started.
 
         Raises:
-            NotFound, NotAuthenticated, WorkflowDisabled, InvalidInput: the trigger is refused, nothing is stored.
+            NotFound, NotAuthenticated, PermissionDenied, WorkflowDisabled, KillSwitched, InvalidInput,
+                PolicyLimitReached: the trigger is
+                refused, nothing is stored.
             Unavailable: the database does not answer; repeat with the same Idempotency-Key.
         """
         answer = await self._commits.submit(request)
@@ -117,6 +119,7 @@ class TriggerDesk:
     async def close(self) -> None:
         """Commit what is pending and stop."""
         await self._commits.close()
+        await asyncio.to_thread(self._callers.close)
 
     async def _validate(self, schema: Mapping[str, Any], value: Any) -> None:
         async with self._validating:
@@ -129,10 +132,11 @@ class TriggerDesk:
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            answers = self._admit(connection, batch)
+            answers = self._admit(connection, batch, now)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
             accepted = iter(accept(connection, runs, now) if runs else ())
-        results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
+        results = [one.error if isinstance(one, Refused) else one for one in found]
         put = self._dispatch.put_alone if len(results) == 1 else self._dispatch.put
         for result in results:
             if isinstance(result, Accepted) and not result.duplicate:
@@ -145,25 +149,26 @@ class TriggerDesk:
         return results
 
     def _admit(
-        self, connection: Connection, batch: Sequence[TriggerRequest]
+        self, connection: Connection, batch: Sequence[TriggerRequest], now: datetime
     ) -> list[NewRun | _NeedsValidation | Exception]:
         asked = {(request.workflow_id, request.version) for request in batch}
         rows = LOAD_TARGETS.run(
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
-        targets = self._targets(connection, rows)
-        emails = emails_of(connection, [request.caller for request in batch])
+        targets = self._targets(connection, rows, now)
+        callers = self._callers.load(connection, [request.caller for request in batch], now)
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
+            self._admit_one(request, targets.get((request.workflow_id, request.version)), callers)
             for request in batch
         ]
 
     def _targets(
-        self, connection: Connection, rows: Sequence[Row[Any]]
+        self, connection: Connection, rows: Sequence[Row[Any]], now: datetime
     ) -> dict[tuple[str, int | None], Target]:
         plans = self._plans.load(
             connection, [row.version_id for row in rows if row.version_id is not None]
         )
+        switches = read_switches(connection) if any(row.switched for row in rows) else ()
         targets = {}
         for row in rows:
             loaded = plans.get(row.version_id)
@@ -181,15 +186,16 @@ class TriggerDesk:
                 row.context_required,
                 row.dedupe_by_input,
                 row.dedupe_ttl_seconds or self._key_ttl_seconds,
+                refusal(switches, row.owner_id, row.id, now),
             )
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, emails: Mapping[TokenClaims, str]
+        self, request: TriggerRequest, target: Target | None, callers: Mapping[Proof, Caller]
     ) -> NewRun | _NeedsValidation | Exception:
         try:
-            email = None if request.caller is None else emails.get(request.caller)
-            run = admit(request, target, email, self._key)
+            caller = None if request.caller is None else callers.get(request.caller)
+            run = admit(request, target, caller, self._key)
         except AutomateError as refusal:
             return refusal
         if (
@@ -199,16 +205,3 @@ class TriggerDesk:
         ):
             return _NeedsValidation(run.version_id, target.inputs)
         return run
-
-
-def emails_of(
-    connection: Connection, callers: Iterable[TokenClaims | None]
-) -> dict[TokenClaims, str]:
-    """Return the e-mail addresses of those callers whose access tokens still hold."""
-    claims = {caller for caller in callers if caller is not None}
-    if not claims:
-        return {}
-    users = LOAD_CALLERS.run(connection, [{"id": id_} for id_ in {one.user_id for one in claims}])
-    found = {(row.id, row.token_version): row.email for row in users}
-    keys = {one: (one.user_id, one.token_version) for one in claims}
-    return {one: found[key] for one, key in keys.items() if key in found}

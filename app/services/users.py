@@ -4,115 +4,150 @@ Hashing a password takes 20 ms, too long to hold a transaction open: on SQLite e
 functions take the engine and open short transactions around it.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from app.core.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Problem
+from app.core.errors import Conflict, InvalidInput, NotAuthenticated, Problem
 from app.core.ids import new_id
 from app.core.security.passwords import hash_password, verify_password
-from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
 from app.db.session import transaction
+from app.engine.audit.entry import Actor
 from app.models import User
+from app.services.audit import Change, record, visitor
+from app.services.callers import Caller
+from app.services.invitations import accept
+from app.services.sessions import SignedIn, Visit, begin_session, end_all
 from app.services.throttle import PASSWORD_CHANGES, Throttle
 
 WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
+CLOSED = "This account is closed: an administrator can open it again."
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What an account is made from. With neither role nor invitation, the first one becomes admin, later ones member."""
+
+    email: str
+    password: str
+    role: Role | None = None
+    invitation: str | None = None
 
 
 def register(
-    engine: Engine, email: str, password: str, now: datetime, role: Role | None = None
+    engine: Engine, account: NewAccount, now: datetime, by: Caller | Actor | None = None
 ) -> User:
-    """Return a new account; with no role given the first one becomes admin, later ones member.
+    """Return a new account, made by the visitor whose it is or by an operator.
 
     Raises:
         Conflict: the address has an account.
+        PermissionDenied: the invitation does not count.
     """
-    password_hash = hash_password(password)
+    password_hash = hash_password(account.password)
     try:
         with transaction(engine) as session:
-            role = role or _role_of_the_next(session)
-            user = User(
-                id=new_id(), email=email, password_hash=password_hash, role=role, created_at=now
-            )
-            session.add(user)
+            role = account.role
+            if account.invitation is not None:
+                role = accept(session, account.invitation, account.email, now).role
+            user = add_user(session, account.email, password_hash, role, now)
+            details = {"role": user.role.value, "invited": account.invitation is not None}
+            change = Change("user.registered", "user", user.id, user.id, details)
+            record(session, by, change)
     except IntegrityError:
-        raise Conflict(f"{email} has an account already: log in.") from None
+        raise Conflict(f"{account.email} has an account already: log in.") from None
     return user
 
 
-def log_in(engine: Engine, throttle: Throttle, email: str, password: str, address: str) -> User:
-    """Return the account that these credentials fit.
+def add_user(
+    session: Session, email: str, password_hash: str, role: Role | None, now: datetime
+) -> User:
+    """Add an account; without a password hash it can be signed in to through a provider only."""
+    user = User(
+        id=new_id(),
+        email=email,
+        password_hash=password_hash,
+        role=role or _role_of_the_next(session),
+        created_at=now,
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def log_in(engine: Engine, throttle: Throttle, email: str, password: str, visit: Visit) -> SignedIn:
+    """Begin a session of the account that these credentials fit.
 
     Raises:
         NotAuthenticated: they do not; unknown accounts and wrong passwords look alike, and take as long.
         TooManyRequests: too many failures for this account or from this address.
     """
+    address = visit.address or ""
     throttle.enter(email, address)
     user = _by_email(engine, email)
     if not verify_password(password, user.password_hash if user else None) or user is None:
         throttle.failed(address)
+        _record_failure(engine, visitor(email, visit.address), user)
         raise NotAuthenticated(WRONG_CREDENTIALS)
     throttle.succeeded(email)
-    return user
-
-
-def authenticate(engine: Engine, claims: TokenClaims) -> User:
-    """Return the account that a token stands for.
-
-    Raises:
-        NotAuthenticated: the account is gone, or has ended its older tokens.
-    """
+    if not user.active:
+        _record_failure(engine, visitor(email, visit.address), user)
+        raise NotAuthenticated(CLOSED)
     with transaction(engine) as session:
-        user = session.get(User, claims.user_id)
-    if user is None or user.token_version != claims.token_version:
-        raise NotAuthenticated("The access token is no longer valid: log in again.")
-    return user
+        return begin_session(session, user, visit, "password")
 
 
-def change_password(engine: Engine, throttle: Throttle, user: User, current: str, new: str) -> User:
-    """Set another password and end all tokens so far; returns the changed account.
+def account(engine: Engine, user_id: str) -> User:
+    """Return an account that is known to exist."""
+    with transaction(engine) as session:
+        return session.get_one(User, user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSwap:
+    """The password of now, and the one to come."""
+
+    current: str
+    new: str
+
+
+def change_password(
+    engine: Engine, throttle: Throttle, caller: Caller, swap: PasswordSwap, visit: Visit
+) -> SignedIn:
+    """Set another password, end all sessions and tokens so far, and begin a new session.
 
     Raises:
         TooManyRequests: too many wrong passwords for this account.
         InvalidInput: the current password is wrong.
         Conflict: it was changed at the same moment.
     """
+    user = account(engine, caller.id)
     throttle.count(PASSWORD_CHANGES, user.id)
-    if not verify_password(current, user.password_hash):
+    if not verify_password(swap.current, user.password_hash):
         problem = Problem("/current_password", "wrong_password", "This is not your password.")
         raise InvalidInput("The current password is wrong.", [problem])
     throttle.forget(PASSWORD_CHANGES, user.id)
-    return _end_tokens(engine, user, password_hash=hash_password(new))
-
-
-def revoke_sessions(engine: Engine, user: User) -> User:
-    """End all tokens so far; returns the changed account."""
-    return _end_tokens(engine, user)
-
-
-def list_users(engine: Engine) -> Sequence[User]:
-    """Return all accounts, oldest first."""
+    password_hash = hash_password(swap.new)
     with transaction(engine) as session:
-        return session.exec(select(User).order_by(col(User.id))).all()
+        changed = _end_tokens(session, user, password_hash=password_hash)
+        record(session, caller, Change("password.changed", "user", user.id, user.id))
+        return begin_session(session, changed, visit, "password_change")
 
 
-def set_role(engine: Engine, email: str, role: Role) -> User:
-    """Give an account another role.
+def revoke_sessions(engine: Engine, caller: Caller, visit: Visit) -> SignedIn:
+    """End all sessions and tokens so far, and begin a new session.
 
     Raises:
-        NotFound: nobody has this address.
+        Conflict: the account was changed at the same moment.
     """
+    user = account(engine, caller.id)
     with transaction(engine) as session:
-        user = session.exec(select(User).where(User.email == email)).first()
-        if user is None:
-            raise NotFound(f"Nobody has the address {email}: `user list` shows all accounts.")
-        user.role = role
-        session.add(user)
-    return user
+        changed = _end_tokens(session, user)
+        record(session, caller, Change("sessions.revoked", "user", user.id, user.id))
+        return begin_session(session, changed, visit, "access_token")
 
 
 def _by_email(engine: Engine, email: str) -> User | None:
@@ -128,14 +163,21 @@ def _role_of_the_next(session: Session) -> Role:
     return Role.ADMIN if session.exec(anybody).first() is None else Role.MEMBER
 
 
-def _end_tokens(engine: Engine, user: User, **changes: str) -> User:
+def _record_failure(engine: Engine, by: Actor, user: User | None) -> None:
+    """Put a failed login on record; attempts that the throttle refuses do not come here."""
+    target_id, owner_id = (by.email or "", None) if user is None else (user.id, user.id)
+    with transaction(engine) as session:
+        record(session, by, Change("login.failed", "user", target_id, owner_id))
+
+
+def _end_tokens(session: Session, user: User, **changes: str) -> User:
     version = user.token_version + 1
     statement = (
         update(User)
         .where(col(User.id) == user.id, col(User.token_version) == user.token_version)
         .values(token_version=version, **changes)
     )
-    with transaction(engine) as session:
-        if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
-            raise Conflict("The account was changed at the same moment: try again.")
-        return session.get_one(User, user.id)
+    if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
+        raise Conflict("The account was changed at the same moment: try again.")
+    end_all(session, user.id)
+    return session.get_one(User, user.id)

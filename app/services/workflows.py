@@ -15,13 +15,16 @@ from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionF
 from app.core.ids import new_id
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
-from app.models import User, Workflow, WorkflowVersion
+from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.audit import Change, record
+from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
+from app.services.policies import policy_problems
 
 DEDUPE_NAMES = ("input", "headers")
 
@@ -39,7 +42,7 @@ class Workflows:
     """What a user may do with their workflows. `session` is committed by the caller."""
 
     session: Session
-    owner: User
+    caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
 
@@ -53,19 +56,21 @@ class Workflows:
         now = self.clock.now()
         workflow = Workflow(
             id=new_id(),
-            owner_id=self.owner.id,
+            owner_id=self.caller.id,
             **_columns(draft, WorkflowDraft.model_fields),
             created_at=now,
             updated_at=now,
         )
         self.session.add(workflow)
         self.session.flush()
-        return Saved(workflow, self._add_version(workflow, draft.definition))
+        version = self._add_version(workflow, draft.definition)
+        self._record("created", workflow, version=version.version, sha256=version.checksum)
+        return Saved(workflow, version)
 
     def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
         """Return a page of the workflows, newest first, and the next page's cursor."""
         query = select(Workflow).where(
-            Workflow.owner_id == self.owner.id, col(Workflow.deleted_at).is_(None)
+            Workflow.owner_id == self.caller.id, col(Workflow.deleted_at).is_(None)
         )
         return newest_first(self.session, query, Workflow.id, limit, cursor)
 
@@ -75,7 +80,7 @@ class Workflows:
         Raises:
             NotFound: it is absent or another owner's.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         return Saved(workflow, self._version(workflow, workflow.version))
 
     def change(
@@ -104,7 +109,9 @@ class Workflows:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
+        was_enabled = saved.workflow.enabled
         self._compare_and_set(saved.workflow, values, if_match)
+        self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
             return saved
         return Saved(saved.workflow, self._add_version(saved.workflow, definition))
@@ -117,9 +124,10 @@ class Workflows:
             PreconditionFailed: `if_match` names other revisions.
             Conflict: somebody else changed it at the same moment.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         _require_match(workflow, if_match)
         self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str) -> Saved:
         """Give the webhook address another token; the old one is refused from now on.
@@ -131,6 +139,7 @@ class Workflows:
         saved = self.get(workflow_id)
         serial = saved.workflow.webhook_serial + 1
         self._compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        self._record("webhook_rotated", saved.workflow)
         return saved
 
     def versions(
@@ -141,7 +150,7 @@ class Workflows:
         Raises:
             NotFound: the workflow is absent or another owner's.
         """
-        require_workflow(self.session, self.owner, workflow_id)
+        require_workflow(self.session, self.caller, workflow_id)
         without_definition = defer(WorkflowVersion.definition)  # type: ignore[arg-type]  # SQLModel types columns by value
         lean = select(WorkflowVersion).options(without_definition)
         query = lean.where(WorkflowVersion.workflow_id == workflow_id)
@@ -153,14 +162,21 @@ class Workflows:
         Raises:
             NotFound: the workflow or the version is absent, or another owner's.
         """
-        workflow = require_workflow(self.session, self.owner, workflow_id)
+        workflow = require_workflow(self.session, self.caller, workflow_id)
         return self._version(workflow, number)
+
+    def violations(self, definition: dict[str, Any]) -> Sequence[Problem]:
+        """Return what policies do not allow of a definition of mine."""
+        form = WorkflowChanges(definition=definition)
+        return [*policy_problems(self.session, self.caller.id, None, form)]
 
     def _other_problems(
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
-        hooks = hook_problems(self.session, self.owner.id, form)
-        return [*event_problems(form, saved), *hooks]
+        hooks = hook_problems(self.session, self.caller.id, form)
+        owner_id, workflow_id = (saved.owner_id, saved.id) if saved else (self.caller.id, None)
+        policies = policy_problems(self.session, owner_id, workflow_id, form)
+        return [*event_problems(form, saved), *hooks, *policies]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
@@ -180,12 +196,27 @@ class Workflows:
             version=workflow.version,
             definition=definition,
             checksum=checksum(definition),
-            created_by=self.owner.id,
+            created_by=self.caller.id,
             created_at=self.clock.now(),
         )
         self.session.add(version)
         self.session.flush()
         return version
+
+    def _record_changes(
+        self, workflow: Workflow, values: Mapping[str, Any], *, was_enabled: bool
+    ) -> None:
+        """Put on record which fields were changed; not to what, for that may hold secrets."""
+        if workflow.enabled is not was_enabled:
+            self._record("enabled" if workflow.enabled else "disabled", workflow)
+        fields = sorted(values.keys() - {"enabled"})
+        if fields:
+            self._record("changed", workflow, fields=fields, version=workflow.version)
+
+    def _record(self, done: str, workflow: Workflow, **details: Any) -> None:
+        told = {"name": workflow.name, **details}
+        change = Change(f"workflow.{done}", "workflow", workflow.id, workflow.owner_id, told)
+        record(self.session, self.caller, change)
 
     def _compare_and_set(
         self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None

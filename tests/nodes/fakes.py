@@ -27,6 +27,7 @@ class FakeContext:
     started: list[tuple[str, Any, int | None]] = field(default_factory=list)
     evidence: list[tuple[str, Any, str]] = field(default_factory=list)
     responses: list[tuple[int, Mapping[str, str], Any]] = field(default_factory=list)
+    spent: list[tuple[str, float, str | None]] = field(default_factory=list)
 
     def now(self) -> datetime:
         return NOW
@@ -51,6 +52,9 @@ class FakeContext:
     async def start_run(self, workflow: str, value: Any, *, version: int | None = None) -> str:
         self.started.append((workflow, value, version))
         return "0190b0c8-0000-7000-8000-000000000002"
+
+    def spend(self, name: str, amount: float, unit: str | None = None) -> None:
+        self.spent.append((name, amount, unit))
 
     def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
         self.responses.append((status, headers, body))

@@ -29,9 +29,9 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password: str, stored: str | None) -> bool:
-    """Tell whether a password fits; with no stored hash (unknown user) it takes as long and says no."""
+    """Tell whether a password fits; with no stored hash (unknown user, or none set) it takes as long and says no."""
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         password, stored = "", None
     with _SLOTS:
         fits = bool(_HASHER.verify(password, stored or _NOBODY))
-    return fits and stored is not None
+    return fits and bool(stored)

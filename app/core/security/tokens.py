@@ -26,15 +26,27 @@ _HEADER_FIELDS = frozenset({"alg", "typ", "kid"})
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """Who calls. Holds only while the user's `token_version` is still this one. Times are seconds since 1970."""
+    """Who calls. Holds only while the user's `token_version` is still this one, and the session has not ended.
+
+    Times are seconds since 1970.
+    """
 
     user_id: str
     token_version: int
     issued_at: int
     expires_at: int
+    session_id: str | None = None
+    """The session that it belongs to; None: it ends by its time or version only."""
 
 
-def issue_token(key: str, user_id: str, token_version: int, now: datetime, minutes: int) -> str:
+def issue_token(
+    key: str,
+    user_id: str,
+    token_version: int,
+    now: datetime,
+    minutes: int,
+    session_id: str | None = None,
+) -> str:
     """Return a signed access token."""
     issued_at = int(now.timestamp())
     claims = {
@@ -43,6 +55,8 @@ def issue_token(key: str, user_id: str, token_version: int, now: datetime, minut
         "iat": issued_at,
         "exp": issued_at + minutes * 60,
     }
+    if session_id is not None:
+        claims["sid"] = session_id
     return str(jwt.encode(claims, key, algorithm=ALGORITHM))
 
 
@@ -93,12 +107,21 @@ def _has_our_header(text: str) -> bool:
 
 
 def _typed(claims: dict[str, Any]) -> TokenClaims:
-    user_id = claims.get("sub")
-    if not isinstance(user_id, str) or parse_id(user_id) != user_id:
-        raise _refusal()
+    session_id = _id(claims, "sid") if "sid" in claims else None
     return TokenClaims(
-        user_id, _integer(claims, "ver"), _integer(claims, "iat"), _integer(claims, "exp")
+        _id(claims, "sub"),
+        _integer(claims, "ver"),
+        _integer(claims, "iat"),
+        _integer(claims, "exp"),
+        session_id,
     )
+
+
+def _id(claims: dict[str, Any], name: str) -> str:
+    text = claims.get(name)
+    if not isinstance(text, str) or parse_id(text) != text:
+        raise _refusal()
+    return text
 
 
 def _integer(claims: dict[str, Any], name: str) -> int:

@@ -1,6 +1,8 @@
 """What a node gets from the engine for one attempt, and what of its words is kept."""
 
 import json
+import math
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -16,7 +18,7 @@ from app.engine.attempt.masking import masked, may_hide
 from app.engine.evidence.attaching import attached
 from app.engine.sdk import Fail, LogLevel
 
-CommandKind = Literal["evidence", "event", "run", "response"]
+CommandKind = Literal["evidence", "event", "run", "response", "spend"]
 MAX_LOG_LINES = 1_000
 MAX_COMMANDS = 100
 """Of one attempt."""
@@ -24,6 +26,8 @@ MAX_COMMAND_BYTES = 1024 * 1024
 """Of one attempt, all of them together, as JSON."""
 MAX_MESSAGE_CHARACTERS = 2_000
 _NUL = b"\\u0000"
+_BUDGET = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+MAX_UNIT = 32
 MAX_DATA_BYTES = 16 * 1024
 
 
@@ -79,6 +83,8 @@ class AttemptContext:
     find_target: FindTarget | None = None
     """None where no database is at hand: in a process of its own, and in `node test`."""
     ports_in_use: frozenset[str] = frozenset()
+    used_up: Callable[[str], str | None] | None = None
+    """Tells why nothing more may be spent of a budget; None where nobody knows."""
     input: Any = None
     """The config after its expressions, as it is kept in the history."""
 
@@ -160,6 +166,21 @@ class AttemptContext:
                 code="too_many_commands",
             )
         self.commands.append(Command(kind, orjson.loads(encoded)))
+
+    def spend(self, name: str, amount: float, unit: str | None = None) -> None:
+        """Tell what was spent of a budget.
+
+        Raises:
+            Fail: the budget was used up before, or this is no amount.
+        """
+        if not (_BUDGET.fullmatch(name) and 0 <= amount < math.inf and len(unit or "") <= MAX_UNIT):
+            message = "What is spent needs the name of a budget, such as llm_usd, and an amount that is not negative."
+            raise Fail(message, code="invalid_spend")
+        spent = {"name": name, "amount": float(amount), "unit": unit, "at": self.now()}
+        self.order("spend", spent)
+        refusal = self.used_up(name) if self.used_up is not None else None
+        if refusal is not None:
+            raise Fail(refusal, code="budget_used_up")
 
     def respond(self, status: int, headers: Mapping[str, str], body: Any) -> None:
         """Answer the webhook call that waits for this run.

@@ -14,6 +14,7 @@ from app.db.types import Id, Json
 from app.engine.attempt.context import Target
 from app.engine.checkpoint import RunFacts
 from app.engine.evidence.run_context import merged_context, missing_fields
+from app.engine.guards.attempt import current_guard
 from app.engine.language.input_schema import input_problems
 from app.engine.sdk import Fail
 
@@ -75,9 +76,16 @@ class Targets:
         require_depth(facts.depth + 1)
         while True:
             try:
-                return await asyncio.to_thread(self._find, run_id, facts, workflow, version, value)
+                target = await asyncio.to_thread(
+                    self._find, run_id, facts, workflow, version, value
+                )
             except (OperationalError, InterfaceError):
                 await asyncio.sleep(DATABASE_PAUSE_SECONDS)
+                continue
+            guard = current_guard()
+            if guard is not None:
+                guard.require_run(facts.owner_id, target.workflow_id)
+            return target
 
     def _find(
         self, run_id: str, facts: RunFacts, workflow: str, version: int | None, value: Any

@@ -13,7 +13,7 @@ from app.engine.checkpoint import CHECKPOINTS_PER_EPOCH
 from app.engine.controls import store
 from app.engine.controls.refusals import RunNotReplayable
 from app.engine.controls.retrying import load_outlines, reopened_rows
-from app.engine.intake import Accepted, NewRun, accept
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.plan import Edge, Plan
 from app.engine.planning.record import Record, StepState
 from app.engine.planning.retrying import Place, go_on_from, loops_around, place_of
@@ -44,8 +44,11 @@ def replay_run(
     Raises:
         InvalidInput: there is no such step to start from.
         RunNotReplayable: results that are to be kept do not fit the version, or the run is not over.
+        PolicyLimitReached, PolicyInputTooLarge: a policy does not let it start.
     """
     accepted = accept(connection, [new], now)[0]
+    if isinstance(accepted, Refused):
+        raise accepted.error
     if accepted.duplicate:
         return accepted
     kept = _Kept() if from_step is None else _keep(connection, run_id, new, from_step, plans)

@@ -11,7 +11,7 @@ from app.db.types import Id, Json, Status, UtcDateTime
 CANCEL = Statement(
     """
     UPDATE runs SET status = 'cancelled', worker_id = NULL, epoch = epoch + 1, wake_at = NULL, waiting_for = NULL,
-                    signalled = false, control = :control,
+                    signalled = false, held_by = NULL, control = :control,
                     finished_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
     WHERE id {among_ids} AND status IN ('queued', 'running', 'waiting', 'paused')
     RETURNING id
@@ -39,11 +39,12 @@ FIND_CHILDREN = Statement(
     rows={"id": "uuid"},
     returns={"id": Id()},
 )
-# Pause what is not over: at once, whoever holds it. Its waits stay open.
+# Pause what is not over: at once, whoever holds it. Its waits stay open. What a guard has paused, a person then has.
 PAUSE = Statement(
     """
-    UPDATE runs SET status = 'paused', wake_at = NULL, control = :control
-    WHERE id {among_ids} AND status IN ('queued', 'running', 'waiting')
+    UPDATE runs SET status = 'paused', wake_at = NULL, held_by = NULL, control = :control,
+                    waiting_for = CASE WHEN held_by IS NULL THEN waiting_for END
+    WHERE id {among_ids} AND (status IN ('queued', 'running', 'waiting') OR (status = 'paused' AND held_by IS NOT NULL))
     RETURNING id
     """,
     rows={"id": "uuid"},
@@ -55,7 +56,7 @@ RESUME = Statement(
     """
     UPDATE runs SET status = CASE WHEN worker_id IS NULL THEN 'queued' ELSE 'running' END,
                     wake_at = CASE WHEN worker_id IS NULL THEN :again END,
-                    signalled = (worker_id IS NOT NULL), waiting_for = NULL, control = :control
+                    signalled = (worker_id IS NOT NULL), waiting_for = NULL, held_by = NULL, control = :control
     WHERE id {among_ids} AND status = 'paused'
     RETURNING id, status
     """,

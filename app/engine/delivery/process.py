@@ -4,9 +4,8 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -19,15 +18,20 @@ from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
+from app.engine.audit.anchors import anchor_file
+from app.engine.audit.appending import audit_key_of, keep_audit
 from app.engine.children.ending import ChildEndings
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
+from app.engine.duties.accounts import Accounts
 from app.engine.duties.approvals import ApprovalTimeouts
+from app.engine.duties.audit_anchors import AuditAnchors
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
+from app.engine.duties.held_runs import HeldRuns
 from app.engine.duties.hook_calls import HookCalls
 from app.engine.duties.hooks import Hooks
 from app.engine.duties.idempotency import Idempotency
@@ -39,10 +43,15 @@ from app.engine.duties.schedules import Schedules
 from app.engine.duties.signals import Signals
 from app.engine.duties.sweep import Sweep
 from app.engine.duties.timers import Timers
+from app.engine.duties.watch_policies import WatchPolicies
+from app.engine.duties.watch_switches import WatchSwitches
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
 from app.engine.events.matcher import Matcher
 from app.engine.followups import Followups
+from app.engine.guards.attempt import asks_before_calls
+from app.engine.guards.gate import Gate
+from app.engine.guards.snapshot import Snapshot
 from app.engine.hooks.calling import Call, call_all
 from app.engine.isolation.pool import ChildPool
 from app.engine.journal import Journal
@@ -61,7 +70,6 @@ SWITCH_SECONDS = 0.001
 REAPS_PER_LEASE = 3
 POOL_SIZE = 8
 log = get_logger(__name__)
-T = TypeVar("T")
 
 
 class WorkerProcess:
@@ -77,6 +85,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
+        keep_audit(self._engine, audit_key_of(settings))
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis, self._engine)
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
@@ -90,7 +99,11 @@ class WorkerProcess:
         self._journal = Journal(
             self._engine, lambda: self._lease.worker_id, self._follow_up, self._meters
         )
-        self._http = build_client(build_policy(settings.egress_allow))
+        self._switches = Snapshot(self._engine, self._clock)
+        self._gate = Gate(self._switches, self._clock)
+        self._policies = WatchPolicies(self._engine, self._clock, self._hand_on)
+        self._ask = asks_before_calls(self._gate)
+        self._http = build_client(build_policy(settings.egress_allow), ask=self._ask)
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
@@ -108,10 +121,7 @@ class WorkerProcess:
             connect_redis(settings.redis_url, timeout_seconds=None), self._redis, self._taker
         )
         self._watchdog = LoopWatchdog(self._loop, settings.stall_seconds)
-        self._renewing = DutyLoop(
-            self._make_renewal(settings.lease_seconds), self._meters.duty_done
-        )
-        self._finding = self._make_finding()
+        self._renewing, self._finding = self._make_renewing(), self._make_finding()
 
     def _make_workshop(self) -> Workshop:
         outputs = Outputs(self._artifacts, self._settings.max_output_bytes)
@@ -124,6 +134,7 @@ class WorkerProcess:
                 outputs,
                 self._follow_up,
                 self._meters,
+                self._gate,
                 self._catalogue.fleeting(self._children.isolates),
             ),
             journal=self._journal,
@@ -135,6 +146,8 @@ class WorkerProcess:
             clock=self._clock,
             max_output_bytes=self._settings.max_output_bytes,
             targets=Targets(self._engine),
+            gate=self._gate,
+            policies=self._policies.book,
         )
 
     async def run(self) -> None:
@@ -159,6 +172,8 @@ class WorkerProcess:
         """
         try:
             self._lease.begin()
+            self._switches.read()
+            self._policies.run_once()
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
             raise ConfigurationError(
@@ -166,7 +181,7 @@ class WorkerProcess:
             ) from None
         self._watchdog.start()
         self._metrics.begin()
-        for duty in (self._renewing, *self._finding):
+        for duty in (*self._renewing, *self._finding):
             duty.start()
         self._hints.start()
 
@@ -183,7 +198,8 @@ class WorkerProcess:
         )
         await self._orchestrator.drain(self._settings.shutdown_seconds)
         await self._children.close()
-        await asyncio.to_thread(self._renewing.stop)
+        for duty in self._renewing:
+            await asyncio.to_thread(duty.stop)
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
         await self._metrics.end()
@@ -200,11 +216,17 @@ class WorkerProcess:
         except DBAPIError as error:
             log.warning("lease_not_given_up", error=" ".join(str(error.orig).split()))
 
-    def _make_renewal(self, lease_seconds: float) -> RenewLease:
+    def _make_renewing(self) -> list[DutyLoop]:
+        """Return the loops of the duties without which nothing may start."""
+
         def drop_all() -> None:
             self._loop.call_soon_threadsafe(self._orchestrator.drop_all)
 
-        return RenewLease(self._lease, lease_seconds, drop_all)
+        duties = (
+            RenewLease(self._lease, self._settings.lease_seconds, drop_all),
+            WatchSwitches(self._switches),
+        )
+        return [DutyLoop(duty, self._meters.duty_done) for duty in duties]
 
     def _make_finding(self) -> list[DutyLoop]:
         """Return the loops of all duties that may find runs to be started or to go on."""
@@ -212,41 +234,37 @@ class WorkerProcess:
         called = [DutyLoop(duty, done, on_call=True) for duty in self._make_called()]
         lookout = Lookout(self._engine, self._clock, {loop.name: loop for loop in called})
         regular = (lookout, *self._make_regular(self._settings.lease_seconds))
-        return [*called, *(DutyLoop(duty, done) for duty in regular)]
+        return [*called, DutyLoop(self._policies, done), *(DutyLoop(it, done) for it in regular)]
 
     def _make_called(self) -> tuple[Duty, ...]:
         """Return the duties that are called when the database has work for them."""
+        ttl = self._settings.idempotency_key_ttl_seconds
         return (
             Timers(self._engine, self._clock, self._hand_on),
             ApprovalTimeouts(self._engine, self._clock, self._hand_on),
-            Schedules(
-                self._engine,
-                self._clock,
-                self._catalogue,
-                self._hand_on,
-                self._settings.idempotency_key_ttl_seconds,
-            ),
+            Schedules(self._engine, self._clock, self._catalogue, self._hand_on, ttl),
             Events(self._engine, self._clock, self._matcher, self._hand_on),
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls),
+            HookCalls(self._engine, self._clock, self._call_urls, self._ask),
+            HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
     def _make_regular(self, lease_seconds: float) -> tuple[Duty, ...]:
         """Return the duties that have a round at each interval."""
-
-        def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
-            return lambda told: self._call_on_loop(tell, told)
-
+        on_loop = self._loop.call_soon_threadsafe
+        anchors = anchor_file(self._settings)
         return (
             Idempotency(self._engine, self._clock),
+            AuditAnchors(self._engine, anchors, self._catalogue.plugin_hashes),
+            Accounts(self._engine, self._clock),
             Signals(
                 self._engine,
                 self._lease,
                 self._orchestrator.held,
-                on_loop(self._orchestrator.deliver),
-                on_loop(self._orchestrator.drop),
+                lambda told: on_loop(self._orchestrator.deliver, told),
+                lambda told: on_loop(self._orchestrator.drop, told),
             ),
             Reaper(
                 self._engine,
@@ -258,15 +276,14 @@ class WorkerProcess:
             ),
         )
 
-    def _call_on_loop(self, tell: Callable[[T], None], told: T) -> None:
-        self._loop.call_soon_threadsafe(tell, told)
-
     def _follow_up(self, followups: Followups) -> None:
         """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""
         if followups.new_runs:
             self._followers.submit(self._hand_on, followups.new_runs)
         if followups.ended_runs:
             self._followers.submit(self._endings.tell_of, followups.ended_runs)
+        if followups.freed:
+            self._followers.submit(self._policies.call_next, followups.freed)
         if followups.published or followups.awaited:
             self._followers.submit(self._match_events, followups)
 

@@ -6,6 +6,11 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from app.core.clock import Clock
+from app.engine.egress.transport import never_held
+from app.engine.guards.held import Ask
+from app.engine.guards.hosts import host_of
+from app.engine.guards.policies import host_refusal
+from app.engine.guards.policy_book import book_of
 from app.engine.hooks import store
 from app.engine.hooks.calling import TOTAL_SECONDS, Call, settled
 from app.engine.hooks.report import report_of
@@ -13,6 +18,8 @@ from app.engine.hooks.report import report_of
 BATCH = 50
 TRY_SECONDS = 6 * TOTAL_SECONDS
 """A try that has told nothing for so long is made again: its worker has died."""
+POSTPONE = timedelta(seconds=10)
+"""How long calls are put off, again and again, while a kill switch lets none out."""
 
 
 class HookCalls:
@@ -26,14 +33,16 @@ class HookCalls:
         engine: Engine,
         clock: Clock,
         call_all: Callable[[Sequence[Call]], Sequence[str | None]],
+        ask: Ask = never_held,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._call_all = call_all
+        self._ask = ask
 
     def run_once(self) -> Mapping[str, int]:
         """Try what is due once; returns the numbers of calls that were answered, and that were not."""
-        calls = self._take()
+        calls = self._take() if self._ask() is None else self._postpone()
         if not calls:
             return {"answered": 0, "unanswered": 0}
         errors = self._call_all(calls)
@@ -44,6 +53,13 @@ class HookCalls:
         unanswered = sum(error is not None for error in errors)
         return {"answered": len(calls) - unanswered, "unanswered": unanswered}
 
+    def _postpone(self) -> Sequence[Call]:
+        """Take none, and try none in vain: each call has a limited number of tries."""
+        now = self._clock.now()
+        with self._engine.begin() as connection:
+            store.POSTPONE_CALLS.run(connection, now=now, again=now + POSTPONE)
+        return ()
+
     def _take(self) -> Sequence[Call]:
         now = self._clock.now()
         again = now + timedelta(seconds=TRY_SECONDS)
@@ -51,5 +67,16 @@ class HookCalls:
             due = store.TAKE_CALLS.run(connection, now=now, again=again, batch=BATCH)
             rows = [{"id": run_id} for run_id in {call.run_id for call in due}]
             ended = store.LOAD_ENDED.run(connection, rows) if rows else ()
+            policies = book_of(self._engine).current(connection)
         reports = {row.id: report_of(row) for row in ended}
-        return [Call(row.run_id, row.url, row.tries, reports.get(row.run_id)) for row in due]
+        holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
+        return [
+            Call(
+                row.run_id,
+                row.url,
+                row.tries,
+                reports.get(row.run_id),
+                host_refusal(holding.get(row.run_id, ()), host_of(row.url) or ""),
+            )
+            for row in due
+        ]

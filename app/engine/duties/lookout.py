@@ -15,7 +15,9 @@ from app.engine import store as runs
 from app.engine.approvals import store as approvals
 from app.engine.children import store as children
 from app.engine.duties.events import GRACE
+from app.engine.duties.held_runs import GRACE as LIFTED_GRACE
 from app.engine.events import store as events
+from app.engine.guards import store as guards
 from app.engine.hooks import store as hooks
 from app.engine.scheduling import store as schedules
 from app.engine.waiting import store as waits
@@ -51,6 +53,8 @@ WATCHES = (
     Watch("children", children.FIRST_ABANDONED),
     Watch("hooks", hooks.FIRST_HOOKED),
     Watch("hook_calls", hooks.NEXT_CALL),
+    Watch("held_runs", guards.NEXT_EXPIRY),
+    Watch("held_runs", guards.FIRST_LIFTED, LIFTED_GRACE),
 )
 
 

@@ -11,7 +11,9 @@ from app.core.clock import Clock
 from app.core.logging import get_logger
 from app.core.statuses import TriggerKind
 from app.engine.evidence.run_context import merged_context, missing_fields
-from app.engine.intake import NewRun, accept
+from app.engine.guards.store import read_switches
+from app.engine.guards.switches import Switches, stopping_new
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
@@ -33,6 +35,7 @@ CONTEXT_MISSING = (
     "`context.defaults`."
 )
 SKIPPED = "Nothing was there to start a run at {}: what was missed is skipped, as `misfire` says."
+STOPPED = "Nothing was started at {}. {}"
 log = get_logger(__name__)
 
 
@@ -46,13 +49,14 @@ class _Move:
     fire_at: datetime | None = None
     run: NewRun | None = None
 
-    def row(self, run_id: str | None) -> dict[str, Any]:
+    def row(self, answer: Accepted | Refused | None) -> dict[str, Any]:
+        refused = isinstance(answer, Refused)
         return {
             "id": self.schedule_id,
             "next_fire_at": self.next_fire_at,
-            "last_fire_at": self.fire_at,
-            "last_run_id": run_id,
-            "last_error": self.error,
+            "last_fire_at": None if refused else self.fire_at,
+            "last_run_id": answer.run_id if isinstance(answer, Accepted) else None,
+            "last_error": answer.detail if isinstance(answer, Refused) else self.error,
         }
 
 
@@ -96,13 +100,18 @@ class Schedules:
             return 0, []
         due = store.LOAD_DUE.run(connection, [{"id": row.id} for row in locked], now=now)
         inputs = self._input_schemas(connection, due)
-        moves = [self._move(row, inputs.get(row.version_id), now) for row in due]
+        switches = read_switches(connection)
+        moves = [
+            self._move(row, inputs.get(row.version_id), now, _stopped(row, switches, now))
+            for row in due
+        ]
         firing = [(move.schedule_id, move.run) for move in moves if move.run is not None]
         accepted = accept(connection, [run for _, run in firing], now) if firing else []
-        runs = {id_: run for (id_, _), run in zip(firing, accepted, strict=True)}
-        run_ids = {schedule_id: run.run_id for schedule_id, run in runs.items()}
-        store.MOVE_ON.run(connection, [move.row(run_ids.get(move.schedule_id)) for move in moves])
-        return len(moves), [run.run_id for run in runs.values() if not run.duplicate]
+        answers = {id_: answer for (id_, _), answer in zip(firing, accepted, strict=True)}
+        rows = [move.row(answers.get(move.schedule_id)) for move in moves]
+        store.MOVE_ON.run(connection, rows)
+        runs = [run for run in answers.values() if isinstance(run, Accepted)]
+        return len(moves), [run.run_id for run in runs if not run.duplicate]
 
     def _input_schemas(
         self, connection: Connection, due: Sequence[Row[Any]]
@@ -111,7 +120,9 @@ class Schedules:
         plans = {version_id: version.plan for version_id, version in loaded.items()}
         return {id_: plan.inputs for id_, plan in plans.items() if isinstance(plan, Plan)}
 
-    def _move(self, row: Row[Any], schema: Mapping[str, Any] | None, now: datetime) -> _Move:
+    def _move(
+        self, row: Row[Any], schema: Mapping[str, Any] | None, now: datetime, stopped: str | None
+    ) -> _Move:
         if row.deleted_at is not None:
             return _Move(row.id, None, DELETED)
         try:
@@ -122,7 +133,7 @@ class Schedules:
         if turn.fire_at is None:
             return _Move(row.id, turn.next_fire_at, SKIPPED.format(rfc3339(row.next_fire_at)))
         value = input_of(row.id, row.input, turn.fire_at)
-        refusal = _refusal(row, schema, value)
+        refusal = stopped or _refusal(row, schema, value)
         if refusal is not None:
             return _Move(row.id, turn.next_fire_at, refusal)
         run = self._run(row, value, turn.fire_at)
@@ -141,6 +152,12 @@ class Schedules:
             context=merged_context(row.context_required, None),
             started_by=row.owner_email,
         )
+
+
+def _stopped(row: Row[Any], switches: Switches, now: datetime) -> str | None:
+    """Return why a fire time starts nothing whatever the schedule says."""
+    switch = stopping_new(switches, row.owner_id, row.workflow_id, now)
+    return None if switch is None else STOPPED.format(rfc3339(row.next_fire_at), switch.held.reason)
 
 
 def _refusal(row: Row[Any], schema: Mapping[str, Any] | None, value: Any) -> str | None:

@@ -21,8 +21,8 @@ class Signals:
         engine: Engine,
         lease: Lease,
         held: Callable[[], Mapping[str, int]],
-        deliver: Callable[[Mapping[str, Sequence[EndedWait]]], None],
-        drop: Callable[[Mapping[str, int]], None],
+        deliver: Callable[[Mapping[str, Sequence[EndedWait]]], object],
+        drop: Callable[[Mapping[str, int]], object],
     ) -> None:
         self._engine = engine
         self._lease = lease

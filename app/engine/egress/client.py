@@ -10,7 +10,8 @@ import httpx
 from app.engine.egress.backend import GuardedBackend, Resolve, resolve_host
 from app.engine.egress.inflate import READABLE
 from app.engine.egress.policy import EgressPolicy
-from app.engine.egress.transport import CALL, Call, GuardedTransport
+from app.engine.egress.transport import CALL, Call, GuardedTransport, never_held
+from app.engine.guards.held import Ask
 
 USER_AGENT = "AutomateOS/0.1"
 TOTAL_SECONDS = 300.0
@@ -52,10 +53,14 @@ def build_client(
     *,
     resolve: Resolve = resolve_host,
     network: httpcore.AsyncNetworkBackend | None = None,
+    ask: Ask = never_held,
 ) -> httpx.AsyncClient:
-    """Return the guarded client; one a process is enough, and pools its connections. Close it with `aclose`."""
+    """Return the guarded client; one a process is enough, and pools its connections. Close it with `aclose`.
+
+    `ask` tells before each call what holds it back, if anything does.
+    """
     return GuardedClient(
-        transport=GuardedTransport(GuardedBackend(policy, resolve, network)),
+        transport=GuardedTransport(GuardedBackend(policy, resolve, network), ask),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": READABLE},
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         max_redirects=MAX_REDIRECTS,

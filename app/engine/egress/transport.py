@@ -9,6 +9,8 @@ import httpx
 
 from app.engine.egress.inflate import Inflater, Plain, take_decoder
 from app.engine.egress.pool import ConnectionPool
+from app.engine.guards.held import Ask
+from app.engine.guards.hosts import require_host
 
 CALL = "egress_call"
 # Anything else may be a credential: no list of suspicious names would be complete.
@@ -18,6 +20,14 @@ KEPT_ON_ANOTHER_HOST = frozenset(
         "content-length", "content-type", "host", "idempotency-key", "transfer-encoding", "user-agent",
     }
 )  # fmt: skip
+
+
+class CallHeld(httpx.ConnectError):
+    """A kill switch lets no call out."""
+
+
+def never_held() -> None:
+    """Let every call out."""
 
 
 class ResponseTooLarge(httpx.DecodingError):
@@ -43,7 +53,8 @@ class Call:
 class GuardedTransport(httpx.AsyncHTTPTransport):
     """Sends requests whose extensions carry a `Call`; every redirect passes here too."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, ask: Ask = never_held) -> None:
+        self._ask = ask
         context = httpx.create_ssl_context()
         super().__init__(verify=context)
         self._pool = ConnectionPool(backend, context)
@@ -55,10 +66,16 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             httpx.UnsupportedProtocol: neither http nor https.
             httpx.LocalProtocolError: the URL has no host, a user name, or a port that is none.
             httpx.ConnectError: refused, unknown or blocked; they look alike.
+            CallHeld: a kill switch is set.
+            PolicyViolation: a policy does not allow the host.
             httpx.ReadTimeout: the whole call took too long.
         """
         call: Call = request.extensions[CALL]
         check_url(request.url)
+        held = self._ask()
+        if held is not None:
+            raise CallHeld(held.reason)
+        require_host(request.url.raw_host.decode("ascii"))
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
         try:

@@ -13,7 +13,9 @@ from app.core.statuses import TriggerKind
 from app.engine.events import store
 from app.engine.events.matching import Event, starts
 from app.engine.evidence.run_context import merged_context, missing_fields
-from app.engine.intake import NewRun, accept
+from app.engine.guards.store import read_switches
+from app.engine.guards.switches import KillSwitch, stopping_new
+from app.engine.intake import NewRun, Refused, accept
 
 MAX_EVENT_DEPTH = 10
 """How many runs deep events may start each other; beyond that it is taken for a loop without an end."""
@@ -40,11 +42,14 @@ class Starts:
 def start(connection: Connection, events: Sequence[Event], now: datetime) -> dict[str, Starts]:
     """Start a run of each workflow that an event triggers; returns what became of each event, by its row id."""
     triggered = _triggered(connection, events)
+    switches = read_switches(connection) if triggered else ()
     found = {event.row_id: Starts() for event in events}
     pairs: list[tuple[Event, NewRun]] = []
     for event in events:
         for workflow in triggered.get((event.owner_id, event.type), ()):
-            answer = _admit(event, workflow)
+            answer = _admit(
+                event, workflow, stopping_new(switches, event.owner_id, workflow.id, now)
+            )
             if isinstance(answer, NewRun):
                 pairs.append((event, answer))
             elif answer is not None:
@@ -56,8 +61,12 @@ def start(connection: Connection, events: Sequence[Event], now: datetime) -> dic
                 )
                 found[event.row_id].refused.append(answer)
     accepted = accept(connection, [run for _, run in pairs], now) if pairs else ()
-    for (event, _), run in zip(pairs, accepted, strict=True):
-        found[event.row_id].run_ids.append(run.run_id)
+    for (event, new), made in zip(pairs, accepted, strict=True):
+        told = found[event.row_id]
+        if isinstance(made, Refused):
+            told.refused.append(Refusal(new.workflow_id, made.code, made.detail))
+        else:
+            told.run_ids.append(made.run_id)
     return found
 
 
@@ -73,7 +82,7 @@ def _triggered(
     return found
 
 
-def _admit(event: Event, workflow: Row[Any]) -> NewRun | Refusal | None:
+def _admit(event: Event, workflow: Row[Any], switch: KillSwitch | None) -> NewRun | Refusal | None:
     """Return the run that an event starts, why it must not, or None when the filter does not want it."""
     try:
         if not starts(event, workflow.event_filter):
@@ -81,6 +90,8 @@ def _admit(event: Event, workflow: Row[Any]) -> NewRun | Refusal | None:
     except ExpressionError as fault:
         detail = f"The filter of `on_event` could not be evaluated: {fault.detail}"
         return Refusal(workflow.id, "filter_failed", detail)
+    if switch is not None:
+        return Refusal(workflow.id, switch.held.code, switch.held.reason)
     if event.depth > MAX_EVENT_DEPTH:
         detail = (
             f"Runs and events have started each other {MAX_EVENT_DEPTH} times in a row, which looks like a loop without "

@@ -27,6 +27,8 @@ class Call:
     url: str
     tries: int
     body: Mapping[str, Any] | None
+    refusal: str | None = None
+    """Why a policy does not let it be made."""
 
     @property
     def key(self) -> str:
@@ -56,6 +58,8 @@ def settled(call: Call, error: str | None, now: datetime) -> dict[str, Any]:
 async def _call(client: httpx.AsyncClient, call: Call) -> str | None:
     if call.body is None:
         return GONE
+    if call.refusal is not None:
+        return call.refusal
     try:
         async with client.stream(
             "POST",

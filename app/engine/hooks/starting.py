@@ -11,7 +11,7 @@ from app.core.statuses import TriggerKind
 from app.engine.children.targets import context_below, find_target, require_depth
 from app.engine.hooks import store
 from app.engine.hooks.report import event_of, report_of, targets_of
-from app.engine.intake import NewRun, accept
+from app.engine.intake import Accepted, NewRun, Refused, accept
 from app.engine.sdk import Fail
 
 log = get_logger(__name__)
@@ -27,11 +27,15 @@ def start_hooks(connection: Connection, now: datetime, batch: int) -> tuple[int,
     for row in ended:
         if event_of(row) is not None:
             _start(connection, row, now, runs, calls)
+    answers = accept(connection, runs, now) if runs else []
+    for run, answer in zip(runs, answers, strict=True):
+        if isinstance(answer, Refused):
+            place = f"workflow:{run.workflow_id}"
+            calls[run.parent_run_id or "", place] = _refused(run, place, answer)
     if calls:
         store.PUT_CALLS.run(connection, list(calls.values()))
-    accepted = accept(connection, runs, now) if runs else []
     store.CLEAR_HOOKS.run(connection, [{"id": row.id} for row in ended])
-    return len(ended), [run.run_id for run in accepted]
+    return len(ended), [run.run_id for run in answers if isinstance(run, Accepted)]
 
 
 def _start(
@@ -72,6 +76,15 @@ def _hook_run(connection: Connection, row: Row[Any], workflow: str, number: int)
         parent_run_id=row.id,
         started_by=row.started_by,
     )
+
+
+def _refused(run: NewRun, place: str, answer: Refused) -> dict[str, Any]:
+    return {
+        "run_id": run.parent_run_id,
+        "url": place,
+        "next_try_at": None,
+        "last_error": answer.detail,
+    }
 
 
 def _call(row: Row[Any], url: str, due: datetime | None, error: str | None) -> dict[str, Any]:

@@ -74,6 +74,11 @@ TAKE_CALLS = Statement(
     takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
     returns={"run_id": Id(), "url": String(), "tries": Integer()},
 )
+# Put calls off that are due, without a try.
+POSTPONE_CALLS = Statement(
+    "UPDATE hook_calls SET next_try_at = :again WHERE next_try_at <= :now",
+    takes={"now": UtcDateTime(), "again": UtcDateTime()},
+)
 NEXT_CALL = "SELECT min(next_try_at) FROM hook_calls WHERE next_try_at IS NOT NULL"
 LOAD_ENDED = Statement(
     f"{_ENDED} WHERE r.finished_at IS NOT NULL AND r.id {{among_ids}}",

@@ -13,6 +13,8 @@ from typing import Any
 from app.core.logging import get_logger
 from app.engine.attempt.answers import OUT_OF_MEMORY, Refused
 from app.engine.attempt.context import MAX_COMMAND_BYTES, AttemptContext, Command, LogLine
+from app.engine.guards.attempt import current_guard
+from app.engine.guards.held import Held
 from app.engine.isolation.messages import Hello, Request, packed, receive, unpack_outcome
 from app.engine.planning.transitions import Failed, Outcome
 
@@ -111,8 +113,11 @@ class Child:
         try:
             self._writer.write(message)
             await self._writer.drain()
-            while "log" in (reply := await receive(self._reader, self._max_bytes)):
-                _relay(reply["log"], context)
+            while "outcome" not in (reply := await receive(self._reader, self._max_bytes)):
+                if "call" in reply:
+                    self._writer.write(packed({"held": _held_call()}))
+                else:
+                    _relay(reply["log"], context)
             outcome = unpack_outcome(reply["outcome"])
             context.commands += [Command(**command) for command in reply.get("commands", ())]
         except (EOFError, OSError):
@@ -154,6 +159,11 @@ def _environment() -> dict[str, str]:
 
 def _relay(line: Mapping[str, Any], context: AttemptContext) -> None:
     context.keep(LogLine(context.now(), line["level"], line["message"], line["data"]))
+
+
+def _held_call() -> Held | None:
+    guard = current_guard()
+    return None if guard is None else guard.of_call()
 
 
 def _not_started(reason: str) -> Failed:

@@ -1,7 +1,8 @@
 """What worker and child say to each other: JSON, each message after its length. Never pickle.
 
 The worker sends one `Hello`, then `Request`s. The child answers the Hello with `{"ready": true}` or `{"error": …}`, and
-each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "commands": […], "spent": …}`.
+each Request with any number of `{"log": LogLine}` and one `{"outcome": …, "commands": […], "spent": …}`. Before each outbound
+call it sends `{"call": true}`; the worker answers with `{"held": null}`, or with what keeps the call back.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ class Request:
     ports: Sequence[str]
     timeout_seconds: float | None = None
     ports_in_use: Sequence[str] = ()
+    hosts: Sequence[Mapping[str, Any]] = ()
+    """What policies say of the hosts that it calls: a `HostLimit` each."""
 
 
 class Channel:

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import httpx
-
 from app.core.clock import SyncedClock
 from app.core.logging import configure_logging
 from app.engine.attempt.answers import OUT_OF_MEMORY, Refused, failure, normalise
@@ -26,6 +24,8 @@ from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, LogLine
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.guards.held import Held
+from app.engine.guards.hosts import HostLimit, calling_by, rule_of
 from app.engine.isolation.messages import Channel, Hello, Request, pack_outcome, packed
 from app.engine.language.expressions import compile_expression
 from app.engine.planning.transitions import Failed, Outcome
@@ -57,7 +57,7 @@ class Runner:
         self._node = node
         self._max_output_bytes = hello.max_output_bytes
         self._loop = asyncio.new_event_loop()
-        self._http: httpx.AsyncClient = build_client(build_policy(hello.egress_allow))
+        self._http = build_client(build_policy(hello.egress_allow), ask=self._ask_before_call)
         self._pid = os.getpid()
         failed = Failed(
             OUT_OF_MEMORY, f"The step needed more than {hello.memory_limit_mb} MiB of memory."
@@ -89,7 +89,8 @@ class Runner:
             ports_in_use=frozenset(request.ports_in_use),
             channel=self._channel,
         )
-        outcome = self._outcome(request, context)
+        with calling_by(rule_of([HostLimit(**limit) for limit in request.hosts])):
+            outcome = self._outcome(request, context)
         context.channel = None  # what a straggler logs would land in the next attempt's log
         return packed(
             {
@@ -119,6 +120,14 @@ class Runner:
         if inspect.iscoroutinefunction(run):
             return self._loop.run_until_complete(run(config, context))
         return run(config, context)
+
+    def _ask_before_call(self) -> Held | None:
+        """Ask the worker, which knows the kill switches, and answers at once."""
+        self._channel.send({"call": True})
+        answer = self._channel.receive()
+        if answer is None:
+            raise EOFError("the worker is gone")
+        return None if answer["held"] is None else Held(**answer["held"])
 
     def _left_something(self) -> bool:
         """Tell whether a task, thread or process of the attempt lives on: it must not meet the next attempt."""

@@ -61,6 +61,8 @@ class Step:
     """The time-out if the definition itself gives one: a step that waits for a run is limited by it, too."""
     late_schemas: tuple[str, ...] = ()
     """Fields of its config that hold a JSON Schema with expressions in it: they are checked in the run."""
+    credential: str | None = None
+    """The credential that its config names, if that is written out and no expression."""
 
 
 @dataclass(frozen=True, slots=True)

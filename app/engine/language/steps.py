@@ -81,6 +81,7 @@ class StepParser:
             if "timeout_seconds" in self.shape.model_fields_set
             else None,
             late_schemas=self.late_schemas,
+            credential=self._credential(),
         )
 
     def references(self) -> Iterator[tuple[Reference, str, tuple[str, ...]]]:
@@ -108,6 +109,10 @@ class StepParser:
             max_iterations=config.get("max_iterations", DEFAULT_MAX_ITERATIONS),
             keep_going=config.get("on_item_error") == "continue",
         )
+
+    def _credential(self) -> str | None:
+        named = self.shape.config.get("credential")
+        return named if isinstance(named, str) and compile_template(named).is_static else None
 
     @property
     def _broken_config(self) -> bool:

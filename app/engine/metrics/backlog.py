@@ -14,6 +14,7 @@ from app.core.ids import first_id_at
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
 from app.db.statement import ANY_ID, LAST_ID, Statement
 from app.db.types import Id, Status, UtcDateTime
+from app.engine.guards.store import COUNT_HELD
 from app.engine.metrics.meters import PREFIX
 from app.engine.store import database_now
 
@@ -73,6 +74,8 @@ class Backlog:
     runs: Mapping[RunStatus, int]
     oldest: timedelta
     workers: tuple[LivingWorker, ...]
+    held: int = 0
+    """How many runs kill switches hold, or whatever else guards runs."""
 
     def families(self) -> Iterable[Metric]:
         """Yield it as gauges."""
@@ -89,6 +92,11 @@ class Backlog:
             f"{PREFIX}queue_oldest_seconds",
             "How long the oldest run has waited for its first claim.",
             self.oldest.total_seconds(),
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}runs_held",
+            "Paused runs that go on by themselves once a kill switch is lifted.",
+            self.held,
         )
         yield GaugeMetricFamily(
             f"{PREFIX}workers", "Worker processes whose lease stands.", len(self.workers)
@@ -137,4 +145,4 @@ def read_backlog(connection: Connection) -> Backlog:
         LivingWorker(row.id, row.host, row.pid, row.started_at, held.get(row.id, 0))
         for row in WORKERS.run(connection, now=now)
     )
-    return Backlog(now, runs, oldest, workers)
+    return Backlog(now, runs, oldest, workers, COUNT_HELD.run(connection)[0].runs)

@@ -8,6 +8,8 @@ from typing import Any
 from app.core.statuses import AttemptStatus, WaitKind
 
 WORKER_LOST = "worker_lost"
+POLICY = "policy"
+"""In what is shown of a wait: a policy asks whether the step may be carried out, and this is what is granted."""
 GOING_ON = frozenset({AttemptStatus.RUNNING, AttemptStatus.WAITING})
 ENDED_IN_FAILURE = frozenset({AttemptStatus.FAILED, AttemptStatus.TIMED_OUT, AttemptStatus.LOST})
 
@@ -59,6 +61,8 @@ class StepState:
     failures: int = 0
     lost: int = 0
     wait: Waiting | None = None
+    granted: tuple[str, ...] = ()
+    """What people have approved, because policies asked for it before the step."""
 
     @property
     def settled(self) -> bool:
@@ -88,13 +92,16 @@ def latest(attempts: Iterable[StepState]) -> dict[str, StepState]:
 
 
 def counted(state: StepState, before: StepState | None) -> StepState:
-    """Return a state with its counts of failures and losses brought forward."""
+    """Return a state with its counts of failures and losses, and what was granted, brought forward."""
     failures, lost = (before.failures, before.lost) if before is not None else (0, 0)
+    granted = before.granted if before is not None else ()
+    if state.status is AttemptStatus.SKIPPED and state.wait is not None:
+        granted = (*granted, state.wait.shown.get(POLICY, ""))
     if state.status is AttemptStatus.LOST:
         lost += int((state.error or {}).get("code") == WORKER_LOST)
     elif state.status in ENDED_IN_FAILURE:
         failures += 1
-    return replace(state, failures=failures, lost=lost)
+    return replace(state, failures=failures, lost=lost, granted=granted)
 
 
 def finish_order(state: StepState) -> tuple[float, int]:

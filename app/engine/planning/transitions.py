@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from app.core.statuses import AttemptStatus
+from app.engine.guards.held import Held
 from app.engine.language.plan import RetryPolicy
 from app.engine.planning.record import WORKER_LOST, StepState, Waiting
 
@@ -58,6 +59,13 @@ class Suspended:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A guard has kept the attempt from doing anything: it is made again once the guard lets it, and counts for nothing."""
+
+    held: Held
+
+
 Outcome = Succeeded | Failed | Suspended
 OnLost = Literal["retry", "fail", "ask"]
 """What becomes of a step whose attempt was cut off: its node type says whether the effect may be repeated. `ask`: the run
@@ -107,6 +115,7 @@ def begin(
         started_at=now,
         failures=failures,
         lost=lost,
+        granted=() if before is None else before.granted,
     )
 
 
@@ -117,7 +126,7 @@ def skip(path: str, node_type: str, seq: int, now: datetime) -> StepState:
 
 def settle(
     state: StepState,
-    outcome: Outcome,
+    outcome: Outcome | Withheld,
     policy: RetryPolicy,
     now: datetime,
     random: Callable[[], float],
@@ -127,6 +136,8 @@ def settle(
         return replace(state, status=AttemptStatus.WAITING, wait=outcome.wait)
     if isinstance(outcome, Succeeded):
         return _succeeded(state, outcome, now)
+    if isinstance(outcome, Withheld):
+        return withhold(state, outcome.held, now)
     failures = state.failures + 1
     delay = retry_delay(policy, failures, outcome.after_seconds, random) if outcome.again else None
     return replace(
@@ -220,6 +231,30 @@ def lose(
         lost=lost,
         retry_at=now + apart if again else None,
         finished_at=now,
+    )
+
+
+def withhold(state: StepState, held: Held, now: datetime) -> StepState:
+    """Return the state of a step whose attempt a guard has not let begin: tried again when the run goes on, not counted."""
+    error = {"code": held.code, "message": held.reason}
+    return replace(state, status=AttemptStatus.LOST, error=error, retry_at=now, finished_at=now)
+
+
+def after_asking(
+    state: StepState,
+    asked: str,
+    answer: Succeeded | Failed,
+    now: datetime,
+) -> StepState:
+    """Return the state of a step about which people were asked, because a policy wants that.
+
+    What is granted is tried at once, as its next attempt: the one that asked was none, and does not count.
+    """
+    if isinstance(answer, Failed):
+        return fail(state, Failed("policy_rejected", answer.message, data=answer.data), now)
+    granted = (*state.granted, asked)
+    return replace(
+        state, status=AttemptStatus.SKIPPED, granted=granted, retry_at=now, finished_at=now
     )
 
 

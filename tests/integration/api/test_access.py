@@ -10,8 +10,10 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from app.api.application import create_app
-from app.api.deps import current_claims, current_user
+from app.api.deps import Needs, NeedsAtDesk
 from app.core.config import Settings
+from app.core.permissions import SCOPES_OF, Scope
+from app.core.statuses import Role
 from tests.integration.api.conftest import DEFINITION, Caller, Sign
 
 PUBLIC = {
@@ -24,16 +26,24 @@ PUBLIC = {
     "/metrics",
     "/openapi.json",
     "/api/v1/login",
+    "/api/v1/logout",
+    "/api/v1/oidc/callback",
+    "/api/v1/oidc/login",
     "/api/v1/register",
+    "/api/v1/token/refresh",
     "/api/v1/webhooks/{workflow_id}",
     "/api/v1/approvals/links/{token}",
 }
+PLATFORM = "/api/v1/admin/"
+"""What is nobody's own: who may, may with all of it."""
 BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/workflows/{workflow_id}"): {"name": "Mine", "definition": DEFINITION},
     ("PATCH", "/workflows/{workflow_id}"): {"name": "Mine"},
     ("POST", "/approvals/{approval_id}/links"): {"approver": "cfo@example.com"},
     ("POST", "/workflows/{workflow_id}/schedules"): {"cron": "@daily"},
     ("PATCH", "/workflows/{workflow_id}/schedules/{schedule_id}"): {"enabled": False},
+    ("PUT", "/workflows/{workflow_id}/policy"): {},
+    ("PUT", "/teams/{team_id}/policy"): {},
 }
 
 
@@ -45,9 +55,18 @@ def _routes() -> Iterator[RouteContext]:
     yield from iter_route_contexts(_application().routes)
 
 
-def _asks_who(dependant: Dependant) -> bool:
-    called = {current_claims, current_user}
-    return dependant.call in called or any(_asks_who(inner) for inner in dependant.dependencies)
+def _declares_a_scope(dependant: Dependant) -> bool:
+    return any(
+        isinstance(inner.call, Needs | NeedsAtDesk) or _declares_a_scope(inner)
+        for inner in dependant.dependencies
+    )
+
+
+def _scopes(dependant: Dependant) -> Iterator[Scope]:
+    for inner in dependant.dependencies:
+        if isinstance(inner.call, Needs | NeedsAtDesk):
+            yield inner.call.scope
+        yield from _scopes(inner)
 
 
 def _object_routes() -> list[tuple[str, str]]:
@@ -56,12 +75,16 @@ def _object_routes() -> list[tuple[str, str]]:
         (method, (route.path or "").removeprefix("/api/v1"))
         for route in _routes()
         for method in (route.methods or ())
-        if route.path not in PUBLIC and "_id}" in (route.path or "")
+        if route.path not in PUBLIC
+        and "_id}" in (route.path or "")
+        and not (route.path or "").startswith(PLATFORM)
     )
 
 
 def _nowhere(path: str) -> str:
     return path.format(
+        key_id="7",
+        session_id="7",
         workflow_id="health",
         run_id="7",
         approval_id="7",
@@ -69,14 +92,15 @@ def _nowhere(path: str) -> str:
         path="step_1",
         sha256="7",
         schedule_id="7",
+        team_id="7",
     )
 
 
-def test_every_route_asks_who_is_calling_except_the_public_ones() -> None:
+def test_every_route_declares_a_scope_except_the_public_ones() -> None:
     open_routes = {
         route.path
         for route in _routes()
-        if not (hasattr(route, "dependant") and _asks_who(route.dependant))
+        if not (hasattr(route, "dependant") and _declares_a_scope(route.dependant))
     }
 
     assert open_routes == PUBLIC
@@ -94,8 +118,12 @@ async def test_another_owners_object_is_not_found(
     workflow = await ada.save()
     run_id = (await ada.post(f"/workflows/{workflow['id']}/runs")).json()["run_id"]
     schedule = await ada.post(f"/workflows/{workflow['id']}/schedules", {"cron": "@daily"})
+    key = await ada.post("/api-keys", {"name": "Ada's", "scopes": ["runs:read"]})
+    session = (await ada.get("/me/sessions")).json()["items"][0]
     before = (await ada.get(f"/workflows/{workflow['id']}")).json()
     address = path.format(
+        key_id=key.json()["id"],
+        session_id=session["id"],
         workflow_id=workflow["id"],
         run_id=run_id,
         approval_id=run_id,
@@ -103,6 +131,7 @@ async def test_another_owners_object_is_not_found(
         path="step_1",
         sha256="7",
         schedule_id=schedule.json()["id"],
+        team_id=workflow["id"],
     )
 
     answer = await bob.call(method, address, json=BODIES.get((method, path)))
@@ -129,6 +158,20 @@ async def test_whoever_is_not_logged_in_is_told_so_before_anything_else(ada: Cal
     }
 
     assert statuses == dict.fromkeys(statuses, 401)
+
+
+def test_every_route_of_the_platform_asks_for_a_scope_that_members_lack() -> None:
+    scopes = {
+        route.path: scope
+        for route in _routes()
+        if (route.path or "").startswith(PLATFORM) and hasattr(route, "dependant")
+        for scope in _scopes(route.dependant)
+    }
+
+    assert len(scopes) >= 4
+    assert not scopes.keys() & {
+        path for path, scope in scopes.items() if scope in SCOPES_OF[Role.MEMBER]
+    }
 
 
 async def test_lists_hold_only_what_is_mine(ada: Caller, sign_up: Sign) -> None:

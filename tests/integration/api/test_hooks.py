@@ -8,7 +8,7 @@ from sqlmodel import Session, select
 from app.api.container import Container
 from app.core.clock import SystemClock
 from app.core.statuses import TriggerKind
-from app.engine.intake import NewRun, accept
+from app.engine.intake import Accepted, NewRun, accept
 from app.models import HookCall, WorkflowVersion
 from tests.integration.api.conftest import DEFINITION, Caller, Sign
 
@@ -103,7 +103,8 @@ async def test_a_run_shows_what_it_comes_from_and_what_it_has_started(
 
     runs = [below(TriggerKind.RUN, "each[0].ship"), below(TriggerKind.HOOK, None)]
     with container.engine.begin() as connection:
-        child, hook = (one.run_id for one in accept(connection, runs, SystemClock().now()))
+        accepted = accept(connection, runs, SystemClock().now())
+    child, hook = (one.run_id for one in accepted if isinstance(one, Accepted))
 
     shown = (await ada.get(f"/runs/{parent}")).json()
     of_child = (await ada.get(f"/runs/{child}")).json()

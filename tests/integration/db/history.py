@@ -18,7 +18,11 @@ LARGE = frozenset(
         "approval_decisions",
         "approval_links",
         "hook_calls",
+        "api_keys",
+        "refresh_tokens",
+        "sessions",
         "workflow_versions",
+        "audit_log",
     }
 )
 """Tables that grow with every run, or every save. The others (users, workflows, schedules, workers) stay small enough that
@@ -35,6 +39,21 @@ _STATEMENTS = (
     f"""
     INSERT INTO users (id, email, password_hash, role, token_version, created_at)
     SELECT pg_temp.id('user', n), 'user' || n || '@example.com', '', 'member', 0, now() FROM generate_series(1, {USERS}) n
+    """,
+    f"""
+    INSERT INTO sessions (id, user_id, token_version, created_at, refreshed_at, expires_at)
+    SELECT pg_temp.id('session', n), pg_temp.id('user', n % {USERS} + 1), 0, now(), now(), now() + n * interval '1 minute'
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO refresh_tokens (digest, session_id, expires_at, used_at)
+    SELECT md5(n::text) || md5(n::text), pg_temp.id('session', n), now() + n * interval '1 minute', NULL
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO api_keys (id, user_id, name, digest, scopes, created_at)
+    SELECT pg_temp.id('key', n), pg_temp.id('user', n % {USERS} + 1), 'key', repeat('x', 64), '[]', now()
+    FROM generate_series(1, {RUNS}) n
     """,
     f"""
     INSERT INTO workflows (id, owner_id, name, description, enabled, version, revision, webhook_auth, webhook_serial,
@@ -136,6 +155,15 @@ _STATEMENTS = (
     f"""
     INSERT INTO hook_calls (run_id, url, tries, next_try_at, answered_at)
     SELECT pg_temp.id('run', n), 'https://example.com/' || repeat('x', 100), 1, CASE WHEN n % 500 = 0 THEN now() END, now()
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO audit_log (seq, at, actor_kind, actor_id, actor_email, action, target_kind, target_id, owner_id, run_id,
+                           details, previous_hash, hash)
+    SELECT n, now() - ({RUNS} - n) * interval '1 second', 'user', pg_temp.id('user', n % {USERS} + 1),
+           'user' || n % {USERS} + 1 || '@example.com', (ARRAY['login.succeeded', 'workflow.changed', 'run.cancelled'])[n % 3 + 1],
+           'thing', n::text, pg_temp.id('user', n % {USERS} + 1), CASE WHEN n % 3 = 2 THEN pg_temp.id('run', n) END, {_JSON},
+           repeat('x', 64), repeat('x', 64)
     FROM generate_series(1, {RUNS}) n
     """,
 )

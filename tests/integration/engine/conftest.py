@@ -37,6 +37,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         _env_file=None,
         database_url=database_url,
         redis_url=redis_url,
+        secret_key=KEY,
         data_dir=tmp_path,
         egress_allow=("127.0.0.0/8",),
         lease_seconds=2,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from hypothesis import strategies as st
@@ -55,6 +56,7 @@ START = datetime(2026, 11, 21, tzinfo=UTC)
 FOR_EVER = timedelta(days=36_500)
 CATALOGUE = load_catalogue(Path(__file__).parent / "gated_nodes")
 METERS = WorkerMeters((), lambda: 0, 1)
+OPEN_GATE = cast("Any", SimpleNamespace(watchful=False, of_step=lambda *_: None))
 RECORD_MOVES = """
 CREATE TRIGGER record_moves AFTER UPDATE OF status ON runs WHEN OLD.status <> NEW.status
 BEGIN INSERT INTO moves VALUES (OLD.status, NEW.status); END
@@ -129,7 +131,9 @@ class ControlMachine(RuleBasedStateMachine):
         self.zombies: list[Hold] = []
         self.epochs: dict[str, int] = {}
         outputs = Outputs(cast("Any", None), 1_000_000)
-        self.claims = Claims(self.engine, CATALOGUE, self.clock, outputs, lambda _: None, METERS)
+        self.claims = Claims(
+            self.engine, CATALOGUE, self.clock, outputs, lambda _: None, METERS, OPEN_GATE
+        )
         with self.engine.begin() as connection:
             connection.execute(text('CREATE TABLE moves ("before" text, "after" text)'))
             connection.execute(text(RECORD_MOVES))

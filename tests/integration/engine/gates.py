@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Gate:
-    """One gate. `entered` counts the attempts that have come to it, `left` those of the stubborn that are gone again.
+    """One gate. `entered` counts the attempts that have come to it, `left` those of the stubborn that are gone again,
+    `most_inside` how many of a crowd stood there at once.
 
     While it `fails`, those that pass fail.
     """
@@ -15,6 +16,7 @@ class Gate:
     entered: int = 0
     left: int = 0
     fails: bool = False
+    most_inside: int = 0
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
 

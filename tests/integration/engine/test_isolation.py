@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import Session
 
+from app.core.clock import SystemClock
 from app.core.config import Settings
-from app.core.statuses import AttemptStatus, RunStatus
+from app.core.ids import new_id
+from app.core.statuses import AttemptStatus, RunStatus, SwitchMode, SwitchScope
 from app.engine.delivery.process import WorkerProcess
-from app.models import Run
+from app.models import KillSwitch, Run
 from tests.integration.engine.world import KEY, World
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -237,6 +240,36 @@ async def test_the_http_client_of_a_process_is_guarded_by_the_same_policy(world:
 
     assert allowed.output == 204
     assert refused.status is RunStatus.FAILED
+
+
+async def test_an_attempt_in_a_process_of_its_own_asks_the_worker_before_it_calls(
+    world: World, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    config = {"url": "http://127.0.0.1:9/", "once_there_is": str(gate)}
+    workflow = world.workflow({"id": "a", "type": "fetch_alone", "config": config})
+    run_id = (await world.trigger(workflow)).run_id
+    await world.until(gate.with_suffix(".ready").exists)
+    with Session(world.engine) as session:
+        session.add(
+            KillSwitch(
+                id=new_id(),
+                scope=SwitchScope.ALL,
+                mode=SwitchMode.HALT,
+                reason="fire",
+                created_by="op@example.com",
+                created_at=SystemClock().now(),
+            )
+        )
+        session.commit()
+    await world.until(lambda: len(worker._switches.switches) == 1)
+
+    gate.touch()
+    await world.until_status(run_id, RunStatus.PAUSED)
+
+    (attempt,) = world.attempts(run_id)
+    assert (attempt.status, attempt.error["code"]) == (AttemptStatus.LOST, "kill_switch")
+    assert world.run(run_id).waiting_for[0]["reason"] == "Stopped by a kill switch: fire"
 
 
 async def test_the_operator_isolates_everything_from_outside_the_package(world: World) -> None:

@@ -13,12 +13,15 @@ from app.core.statuses import (
     ApprovalStatus,
     Misfire,
     RunStatus,
+    SwitchMode,
+    SwitchScope,
     TriggerKind,
     WaitKind,
 )
 from app.engine.duties.events import GRACE
+from app.engine.duties.held_runs import GRACE as LIFTED_GRACE
 from app.engine.duties.lookout import MIN_ROUND_SECONDS, ROUND_SECONDS, SELDOM, WATCHES, Lookout
-from app.models import Approval, Event, HookCall, Run, Schedule, Wait
+from app.models import Approval, Event, HookCall, KillSwitch, Run, Schedule, Wait
 from tests.integration.engine.world import World
 
 NOW = SystemClock().now()
@@ -113,6 +116,23 @@ def ended_child(_: World) -> list[SQLModel]:
     return [child, parent]
 
 
+def kill_switch(**fields: Any) -> KillSwitch:
+    return KillSwitch(
+        id=new_id(),
+        scope=SwitchScope.ALL,
+        mode=SwitchMode.HALT,
+        reason="why",
+        created_by="op@example.com",
+        created_at=LONG_AGO,
+        **fields,
+    )
+
+
+def held_by_a_lifted_switch(_: World) -> list[SQLModel]:
+    switch = kill_switch(lifted_at=AT - LIFTED_GRACE)
+    return [switch, run(held_by=switch.id), run(held_by=new_id())]
+
+
 WORK: dict[str, tuple[str, Callable[[World], list[SQLModel]]]] = {
     "a timer": ("timers", lambda _: [wait(WaitKind.TIMER, due_at=AT)]),
     "an approval's time": ("approval_timeouts", lambda _: [approval(AT)]),
@@ -134,6 +154,8 @@ WORK: dict[str, tuple[str, Callable[[World], list[SQLModel]]]] = {
         "hook_calls",
         lambda _: [HookCall(run_id=new_id(), url="x", next_try_at=AT)],
     ),
+    "a switch that expires": ("held_runs", lambda _: [kill_switch(expires_at=AT)]),
+    "a run whose switch is lifted": ("held_runs", held_by_a_lifted_switch),
 }
 
 

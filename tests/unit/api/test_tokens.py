@@ -39,6 +39,16 @@ def test_a_token_says_who_it_stands_for() -> None:
     assert read_token(KEY, _forge(HEADER | {"kid": "1"}, CLAIMS), NOW).user_id == USER
 
 
+def test_a_token_may_belong_to_a_session() -> None:
+    token = issue_token(KEY, USER, 3, NOW, 1, USER)
+
+    assert read_token(KEY, token, NOW).session_id == USER
+
+
+def test_there_are_hostile_tokens_enough() -> None:
+    assert len(HOSTILE) >= 29
+
+
 def test_a_token_ends_at_its_time_also_when_it_was_read_before() -> None:
     token = issue_token(KEY, USER, 3, NOW, 1)
     read_token(KEY, token, NOW + timedelta(seconds=59))
@@ -82,6 +92,7 @@ HOSTILE = {
             "ver": (None, "3", 3.0, True),
             "iat": (None, str(SECONDS), float(SECONDS)),
             "exp": (None, str(SECONDS + 60), SECONDS + 60.0, [1]),
+            "sid": (None, 7, "", USER.upper(), [USER]),
         }.items()
         for value in values
     },

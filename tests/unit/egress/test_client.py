@@ -11,6 +11,8 @@ from app.engine.egress import pool
 from app.engine.egress.backend import GuardedBackend
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.egress.transport import CallHeld
+from app.engine.guards.held import Held
 from tests.unit.egress.loopback import Names, NoNetwork, reply, serve
 
 HOSTILE = [
@@ -297,3 +299,16 @@ async def test_idle_connections_are_closed_after_a_while(monkeypatch: pytest.Mon
             await server.closed.wait()
 
     assert server.connections == 1
+
+
+async def test_a_held_call_opens_no_connection_not_even_to_ask_for_an_address(
+    names: Names, network: NoNetwork
+) -> None:
+    held = Held("kill_switch", "1", "kill_switch", "Stopped by a kill switch: fire drill")
+    async with build_client(
+        build_policy([]), resolve=names, network=network, ask=lambda: held
+    ) as client:
+        with pytest.raises(CallHeld, match="fire drill"):
+            await client.get("http://example.com/")
+
+    assert (names.asked, network.targets) == ([], [])

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 
 from app.api.body import GuardedRoute
-from app.api.deps import ApprovalId, Cursor, Limit, OpenLinks, UserApprovals, current_user
+from app.api.deps import ApprovalId, Cursor, Limit, OpenLinks, UserApprovals, needs
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.links import BaseUrl
+from app.core.permissions import Scope
 from app.core.statuses import ApprovalStatus
 from app.schemas.approval import (
     ApprovalForm,
@@ -28,7 +29,6 @@ router = APIRouter(
     prefix="/approvals",
     tags=["Approvals"],
     route_class=GuardedRoute,
-    dependencies=[Depends(current_user)],
 )
 
 
@@ -46,7 +46,12 @@ def decide_by_link(token: Token, form: LinkDecision, open_links: OpenLinks) -> L
     return open_links.decide(token, form)
 
 
-@router.get("", summary="What I am asked", responses=problems(401, 422))
+@router.get(
+    "",
+    dependencies=[needs(Scope.APPROVALS_READ)],
+    summary="What I am asked",
+    responses=problems(401, 422),
+)
 def list_approvals(
     approvals: UserApprovals,
     status: Annotated[
@@ -60,7 +65,12 @@ def list_approvals(
     return Page(items=list(found), next_cursor=next_cursor)
 
 
-@router.get("/{approval_id}", summary="Read an approval", responses=problems(401, 404))
+@router.get(
+    "/{approval_id}",
+    dependencies=[needs(Scope.APPROVALS_READ)],
+    summary="Read an approval",
+    responses=problems(401, 404),
+)
 def read_approval(approval_id: ApprovalId, approvals: UserApprovals) -> ApprovalForm:
     """Return an approval that I am asked, or that a run of mine waits for, with the decisions so far."""
     return approvals.get(approval_id)
@@ -68,6 +78,7 @@ def read_approval(approval_id: ApprovalId, approvals: UserApprovals) -> Approval
 
 @router.post(
     "/{approval_id}/approve",
+    dependencies=[needs(Scope.APPROVALS_WRITE)],
     summary="Approve",
     responses=problems(401, 403, 404, 409, *BODY_PROBLEMS),
 )
@@ -83,6 +94,7 @@ def approve(
 
 @router.post(
     "/{approval_id}/reject",
+    dependencies=[needs(Scope.APPROVALS_WRITE)],
     summary="Reject",
     responses=problems(401, 403, 404, 409, *BODY_PROBLEMS),
 )
@@ -95,6 +107,7 @@ def reject(
 
 @router.post(
     "/{approval_id}/links",
+    dependencies=[needs(Scope.APPROVALS_WRITE)],
     status_code=201,
     summary="Make a one-time link",
     responses=problems(401, 403, 404, 409, *BODY_PROBLEMS),

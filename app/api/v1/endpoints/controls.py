@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
 
 from app.api.body import GuardedRoute
-from app.api.deps import CurrentUser, IdempotencyKey, OpenSession, RunId, Services, current_user
+from app.api.deps import CurrentCaller, IdempotencyKey, OpenSession, RunId, Services, needs
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.core.permissions import Scope
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.metrics.meters import ApiMeters
 from app.schemas.control import (
@@ -32,17 +33,17 @@ REPLAY_OPERATION: Final[dict[str, Any]] = {
         }
     ]
 }
-router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
 StepPath = Annotated[
     str, Path(description="The step's path, as the run tells it.", examples=["step_1"])
 ]
 
 
 async def get_controls(
-    user: CurrentUser, session: OpenSession, container: Services, after: BackgroundTasks
+    caller: CurrentCaller, session: OpenSession, container: Services, after: BackgroundTasks
 ) -> Controls:
     """Return what the caller may do to their runs; those that go on are handed on once it is committed."""
-    controls = Controls(session, user, container.catalogue, [])
+    controls = Controls(session, caller, container.catalogue, [])
     after.add_task(_hand_on, container.dispatch, controls.due)
     after.add_task(_count_cancelled, container.metrics.meters, controls.cancelled)
     return controls
@@ -64,25 +65,45 @@ def _reason(form: ControlRequest | None) -> str | None:
 UserControls = Annotated[Controls, Depends(get_controls)]
 
 
-@router.post("/runs/cancel", summary="Cancel many runs", responses=problems(401, *BODY_PROBLEMS))
+@router.post(
+    "/runs/cancel",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Cancel many runs",
+    responses=problems(401, *BODY_PROBLEMS),
+)
 def cancel_runs(form: BulkRequest, controls: UserControls) -> BulkReceipt:
     """Cancel my runs that fit the filter and are not over, newest first."""
     return controls.cancel_many(form)
 
 
-@router.post("/runs/retry", summary="Retry many runs", responses=problems(401, *BODY_PROBLEMS))
+@router.post(
+    "/runs/retry",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Retry many runs",
+    responses=problems(401, *BODY_PROBLEMS),
+)
 def retry_runs(form: BulkRequest, controls: UserControls) -> BulkReceipt:
     """Let my failed runs that fit the filter go on from the steps that failed, newest first."""
     return controls.retry_many(form)
 
 
-@router.post("/runs/{run_id}/pause", summary="Pause a run", responses=ERRORS)
+@router.post(
+    "/runs/{run_id}/pause",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Pause a run",
+    responses=ERRORS,
+)
 def pause_run(run_id: RunId, controls: UserControls, form: ControlRequest | None = None) -> RunForm:
     """Start nothing new in a run until it is resumed. Attempts in flight end; what it waits for may happen meanwhile."""
     return controls.pause(run_id, _reason(form))
 
 
-@router.post("/runs/{run_id}/resume", summary="Resume a run", responses=ERRORS)
+@router.post(
+    "/runs/{run_id}/resume",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Resume a run",
+    responses=ERRORS,
+)
 def resume_run(
     run_id: RunId, controls: UserControls, form: ControlRequest | None = None
 ) -> RunForm:
@@ -90,7 +111,12 @@ def resume_run(
     return controls.resume(run_id, _reason(form))
 
 
-@router.post("/runs/{run_id}/cancel", summary="Cancel a run", responses=ERRORS)
+@router.post(
+    "/runs/{run_id}/cancel",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Cancel a run",
+    responses=ERRORS,
+)
 def cancel_run(
     run_id: RunId, controls: UserControls, form: ControlRequest | None = None
 ) -> RunForm:
@@ -98,7 +124,12 @@ def cancel_run(
     return controls.cancel(run_id, _reason(form))
 
 
-@router.post("/runs/{run_id}/steps/{path}/retry", summary="Retry a failed step", responses=ERRORS)
+@router.post(
+    "/runs/{run_id}/steps/{path}/retry",
+    dependencies=[needs(Scope.RUNS_WRITE)],
+    summary="Retry a failed step",
+    responses=ERRORS,
+)
 def retry_step(
     run_id: RunId, path: StepPath, controls: UserControls, form: ControlRequest | None = None
 ) -> RunForm:
@@ -108,6 +139,7 @@ def retry_step(
 
 @router.post(
     "/runs/{run_id}/replay",
+    dependencies=[needs(Scope.RUNS_WRITE)],
     status_code=202,
     summary="Replay a run",
     openapi_extra=REPLAY_OPERATION,

@@ -7,16 +7,19 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
-    CurrentClaims,
-    CurrentUser,
+    CurrentCaller,
+    CurrentProof,
     Cursor,
     IdempotencyKey,
     Limit,
-    OpenSession,
     Services,
+    TenantSession,
+    needs,
+    needs_at_desk,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
+from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.event import EventDraft, EventForm, EventReceipt
 from app.services.events import EventRequest, Events
@@ -45,21 +48,22 @@ Draft = Annotated[
 ]
 
 
-async def get_events(user: CurrentUser, session: OpenSession) -> Events:
+async def get_events(caller: CurrentCaller, session: TenantSession) -> Events:
     """Return what the caller may read of their events."""
-    return Events(session, user)
+    return Events(session, caller)
 
 
 @router.post(
     "",
+    dependencies=[needs_at_desk(Scope.EVENTS_WRITE)],
     status_code=202,
     summary="Publish an event",
     openapi_extra={"parameters": [{**IDEMPOTENCY_KEY, "description": "Same key, same event."}]},
-    responses={200: REPEATED, **problems(401, *BODY_PROBLEMS)},
+    responses={200: REPEATED, **problems(401, 403, *BODY_PROBLEMS)},
 )
 async def publish_event(
     draft: Draft,
-    claims: CurrentClaims,
+    proof: CurrentProof,
     key: IdempotencyKey,
     container: Services,
     response: Response,
@@ -69,13 +73,18 @@ async def publish_event(
     One that no run waits for is kept for `EVENT_TTL_SECONDS` (a day), for the first `wait_for_event` step that it fits. An
     `id` is accepted once: sent again, also with the same `Idempotency-Key` instead, it answers 200 and changes nothing.
     """
-    request = EventRequest(claims, **draft.model_dump(), idempotency_key=key)
+    request = EventRequest(proof, **draft.model_dump(), idempotency_key=key)
     answer = await container.events.submit(request)
     response.status_code = 200 if answer.duplicate else 202
     return EventReceipt.model_validate(asdict(answer))
 
 
-@router.get("", summary="List my events", responses=problems(401, 422))
+@router.get(
+    "",
+    dependencies=[needs(Scope.EVENTS_READ)],
+    summary="List my events",
+    responses=problems(401, 422),
+)
 def list_events(
     events: Annotated[Events, Depends(get_events)],
     type: Annotated[str | None, Query(description="Only events of this type.")] = None,  # noqa: A002 - the parameter's name

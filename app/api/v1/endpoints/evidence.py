@@ -5,26 +5,30 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.body import JSON_TYPE, GuardedRoute
-from app.api.deps import CurrentUser, Cursor, Limit, OpenSession, RunId, current_user
+from app.api.deps import CurrentCaller, Cursor, Limit, RunId, TenantSession, needs
 from app.api.openapi import problems
+from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.evidence import EvidenceForm
 from app.services.evidence import RunEvidence
 from app.services.pages import DEFAULT_LIMIT
 
-router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
 
 
-async def get_run_evidence(user: CurrentUser, session: OpenSession) -> RunEvidence:
+async def get_run_evidence(caller: CurrentCaller, session: TenantSession) -> RunEvidence:
     """Return what the caller may read of the evidence of runs."""
-    return RunEvidence(session, user)
+    return RunEvidence(session, caller)
 
 
 EvidenceOfRuns = Annotated[RunEvidence, Depends(get_run_evidence)]
 
 
 @router.get(
-    "/runs/{run_id}/evidence", summary="Evidence of a run", responses=problems(401, 404, 422)
+    "/runs/{run_id}/evidence",
+    dependencies=[needs(Scope.RUNS_READ)],
+    summary="Evidence of a run",
+    responses=problems(401, 404, 422),
 )
 def list_evidence(
     run_id: RunId,
@@ -39,6 +43,7 @@ def list_evidence(
 
 @router.get(
     "/runs/{run_id}/evidence/bundle",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Export everything that is recorded of a run",
     response_class=Response,
     responses=problems(401, 404, 409) | {200: {"content": {JSON_TYPE: {"schema": {}}}}},

@@ -1,11 +1,12 @@
 """The building blocks: what a step can be."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from app.api.body import GuardedRoute
-from app.api.deps import Services, current_user
+from app.api.deps import Services, needs
 from app.api.openapi import problems
 from app.core.errors import NotFound
+from app.core.permissions import Scope
 from app.engine.language.problems import nearest
 from app.schemas.node import LoadFailureForm, NodeForm, NodeList
 
@@ -13,11 +14,15 @@ router = APIRouter(
     prefix="/nodes",
     tags=["Nodes"],
     route_class=GuardedRoute,
-    dependencies=[Depends(current_user)],
 )
 
 
-@router.get("", summary="List node types", responses=problems(401))
+@router.get(
+    "",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="List node types",
+    responses=problems(401),
+)
 def list_nodes(container: Services) -> NodeList:
     """Return every node type with its schemas and an example, and the files that failed to load, with their errors."""
     catalogue = container.catalogue
@@ -27,7 +32,12 @@ def list_nodes(container: Services) -> NodeList:
     )
 
 
-@router.get("/{node_type}", summary="Read a node type", responses=problems(401, 404))
+@router.get(
+    "/{node_type}",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="Read a node type",
+    responses=problems(401, 404),
+)
 def read_node(node_type: str, container: Services) -> NodeForm:
     """Return one node type."""
     found = container.catalogue.find(node_type)

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from app.api.body import GuardedRoute
-from app.api.deps import Cursor, Limit, RunId, Services, UserRuns, WorkflowId, current_user
+from app.api.deps import Cursor, Limit, RunId, Services, UserRuns, WorkflowId, needs
 from app.api.openapi import problems
+from app.core.permissions import Scope
 from app.core.statuses import RunStatus, TriggerKind
 from app.schemas.common import ObjectId, Page, UtcTime
 from app.schemas.run import AttemptForm, LogForm, LogLevel, RunForm, RunSummary
@@ -16,7 +17,7 @@ from app.services.runs import LogFilter, RunFilter
 
 MAX_LOG_LINES = 1000
 MAX_SEARCH_CHARACTERS = 200
-router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
 StatusFilter = Annotated[RunStatus | None, Query(description="Only runs that stand here.")]
 
 
@@ -60,6 +61,7 @@ async def log_filter(
 
 @router.get(
     "/workflows/{workflow_id}/runs",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Run history of a workflow",
     responses=problems(401, 404, 422),
 )
@@ -75,7 +77,12 @@ def list_workflow_runs(
     return Page(items=list(found), next_cursor=next_cursor)
 
 
-@router.get("/runs", summary="Run history", responses=problems(401, 422))
+@router.get(
+    "/runs",
+    dependencies=[needs(Scope.RUNS_READ)],
+    summary="Run history",
+    responses=problems(401, 422),
+)
 def list_runs(
     runs: UserRuns,
     wanted: Annotated[RunFilter, Depends(run_filter)],
@@ -87,7 +94,12 @@ def list_runs(
     return Page(items=list(found), next_cursor=next_cursor)
 
 
-@router.get("/runs/{run_id}", summary="Read a run", responses=problems(401, 404))
+@router.get(
+    "/runs/{run_id}",
+    dependencies=[needs(Scope.RUNS_READ)],
+    summary="Read a run",
+    responses=problems(401, 404),
+)
 def read_run(run_id: RunId, runs: UserRuns) -> RunForm:
     """Return a run with its input, its output, and what became of each step so far."""
     return runs.get(run_id)
@@ -95,6 +107,7 @@ def read_run(run_id: RunId, runs: UserRuns) -> RunForm:
 
 @router.get(
     "/runs/{run_id}/artifacts/{sha256}",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Fetch a large output",
     response_class=StreamingResponse,
     responses=problems(401, 404) | {200: {"content": {"application/json": {"schema": {}}}}},
@@ -115,6 +128,7 @@ def read_artifact(
 
 @router.get(
     "/runs/{run_id}/steps/{path}/attempts",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Attempts at a step",
     responses=problems(401, 404),
 )
@@ -123,7 +137,12 @@ def list_attempts(run_id: RunId, path: str, runs: UserRuns) -> Page[AttemptForm]
     return Page(items=list(runs.attempts(run_id, path)), next_cursor=None)
 
 
-@router.get("/runs/{run_id}/logs", summary="Logs of a run", responses=problems(401, 404, 422))
+@router.get(
+    "/runs/{run_id}/logs",
+    dependencies=[needs(Scope.RUNS_READ)],
+    summary="Logs of a run",
+    responses=problems(401, 404, 422),
+)
 def list_logs(
     run_id: RunId,
     runs: UserRuns,

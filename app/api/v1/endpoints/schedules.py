@@ -6,16 +6,17 @@ from fastapi import APIRouter, Depends, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
-    CurrentUser,
+    CurrentCaller,
     Cursor,
     Limit,
-    OpenSession,
     Services,
+    TenantSession,
     WorkflowId,
-    current_user,
+    needs,
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.pages import DEFAULT_LIMIT
@@ -25,13 +26,14 @@ router = APIRouter(
     prefix="/workflows/{workflow_id}/schedules",
     tags=["Schedules"],
     route_class=GuardedRoute,
-    dependencies=[Depends(current_user)],
 )
 
 
-async def get_schedules(container: Services, user: CurrentUser, session: OpenSession) -> Schedules:
+async def get_schedules(
+    container: Services, caller: CurrentCaller, session: TenantSession
+) -> Schedules:
     """Return what the caller may do with their schedules."""
-    return Schedules(session, user, container.catalogue, container.clock)
+    return Schedules(session, caller, container.catalogue, container.clock)
 
 
 async def schedule_id_in_path(schedule_id: str) -> str:
@@ -49,6 +51,7 @@ ScheduleId = Annotated[str, Depends(schedule_id_in_path)]
 
 @router.post(
     "",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     status_code=201,
     summary="Start a workflow by the clock",
     responses=problems(401, 404, 409, *BODY_PROBLEMS),
@@ -66,7 +69,12 @@ def create_schedule(
     return saved
 
 
-@router.get("", summary="List a workflow's schedules", responses=problems(401, 404, 422))
+@router.get(
+    "",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="List a workflow's schedules",
+    responses=problems(401, 404, 422),
+)
 def list_schedules(
     workflow_id: WorkflowId,
     schedules: UserSchedules,
@@ -78,7 +86,12 @@ def list_schedules(
     return Page(items=list(found), next_cursor=next_cursor)
 
 
-@router.get("/{schedule_id}", summary="Read a schedule", responses=problems(401, 404))
+@router.get(
+    "/{schedule_id}",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="Read a schedule",
+    responses=problems(401, 404),
+)
 def read_schedule(
     workflow_id: WorkflowId, schedule_id: ScheduleId, schedules: UserSchedules
 ) -> ScheduleForm:
@@ -88,6 +101,7 @@ def read_schedule(
 
 @router.patch(
     "/{schedule_id}",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     summary="Change, enable or disable a schedule",
     responses=problems(401, 404, *BODY_PROBLEMS),
 )
@@ -102,7 +116,11 @@ def change_schedule(
 
 
 @router.delete(
-    "/{schedule_id}", status_code=204, summary="Delete a schedule", responses=problems(401, 404)
+    "/{schedule_id}",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
+    status_code=204,
+    summary="Delete a schedule",
+    responses=problems(401, 404),
 )
 def delete_schedule(
     workflow_id: WorkflowId, schedule_id: ScheduleId, schedules: UserSchedules

@@ -2,17 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
 from app.api.body import GuardedRoute
-from app.api.deps import CurrentClaims, CurrentUser, RunId, Services, current_user
-from app.api.event_stream import event_stream
+from app.api.deps import CurrentCaller, CurrentProof, RunId, Services, needs
+from app.api.event_stream import Listener, event_stream
 from app.api.openapi import problems
+from app.core.permissions import Scope
 from app.services.streams import OwnerFeed, RunFeed, place_of
 
 MAX_EVENT_ID = 20
-router = APIRouter(tags=["Runs"], route_class=GuardedRoute, dependencies=[Depends(current_user)])
+router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
 LastEventId = Annotated[
     str | None,
     Header(
@@ -28,13 +29,14 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/runs/stream",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Follow all my runs",
     response_class=StreamingResponse,
     responses=problems(401, 429) | STREAM,
 )
 async def stream_runs(
-    claims: CurrentClaims,
-    user: CurrentUser,
+    proof: CurrentProof,
+    caller: CurrentCaller,
     container: Services,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
@@ -42,20 +44,21 @@ async def stream_runs(
 
     Starts with the runs that are not over (of the newest 200), and with those that ended after `Last-Event-ID`.
     """
-    feed = OwnerFeed(user, container.clock, place_of(last_event_id))
-    return await event_stream(container, claims, feed)
+    feed = OwnerFeed(caller, container.clock, place_of(last_event_id))
+    return await event_stream(container, Listener(caller, proof), feed)
 
 
 @router.get(
     "/runs/{run_id}/stream",
+    dependencies=[needs(Scope.RUNS_READ)],
     summary="Follow a run",
     response_class=StreamingResponse,
     responses=problems(401, 404, 429) | STREAM,
 )
 async def stream_run(
     run_id: RunId,
-    claims: CurrentClaims,
-    user: CurrentUser,
+    proof: CurrentProof,
+    caller: CurrentCaller,
     container: Services,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
@@ -65,5 +68,5 @@ async def stream_run(
     """
     after = last_event_id or ""
     is_ours = after.isascii() and after.isdigit() and len(after) < MAX_EVENT_ID
-    feed = RunFeed(user, run_id, int(after) if is_ours else 0)
-    return await event_stream(container, claims, feed)
+    feed = RunFeed(caller, run_id, int(after) if is_ours else 0)
+    return await event_stream(container, Listener(caller, proof), feed)

@@ -12,10 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json, media_type
 from app.api.container import Container, container_of
 from app.api.deps import (
-    CurrentClaims,
+    API_KEY_HEADER,
+    CurrentProof,
     Services,
     WorkflowId,
     idempotency_key,
+    needs_at_desk,
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
@@ -23,10 +25,13 @@ from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
 from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
 from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
-from app.core.security.tokens import TokenClaims, read_token
+from app.core.permissions import Scope
+from app.core.security.shown_once import read_api_key
+from app.core.security.tokens import read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
 from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
+from app.services.authentication import Proof
 from app.services.run_watch import may_see
 from app.services.triggers import TriggerAnswer, TriggerRequest
 
@@ -42,8 +47,8 @@ router = APIRouter(tags=["Triggers"], route_class=GuardedRoute)
 async def trigger_webhook(request: Request) -> Response:
     """Start a run with the body as its `input`: JSON, or a form as an object of its fields; no body is `{}`.
 
-    Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token,
-    and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
+    Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token
+    or an API key that has `runs:write`, and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
     run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
 
     With `Prefer: wait=10` it answers when the run has ended, or after 10 s (60 at most) as it would without: `200` with the
@@ -51,13 +56,13 @@ async def trigger_webhook(request: Request) -> Response:
     `authorized_users`, only they and the owner, logged in, get the output; others get the run's id and status.
     """
     container = container_of(request)
-    caller = _caller(request, container)
+    proof = _proof(request, container)
     token = _token_in_query(request) or request.headers.get(WEBHOOK_TOKEN_HEADER)
     answer = await container.triggers.submit(
         TriggerRequest(
             workflow_id=object_id(request.path_params["workflow_id"], "workflow"),
             kind=TriggerKind.WEBHOOK,
-            caller=caller,
+            caller=proof,
             token=token,
             input=await _input_of(request),
             idempotency_key=await idempotency_key(request),
@@ -71,7 +76,8 @@ async def trigger_webhook(request: Request) -> Response:
     )
     if outcome is None:
         return _receipt(answer)
-    shown = await run_in_threadpool(may_see, container.engine, caller, outcome)
+    now = container.clock.now()
+    shown = await run_in_threadpool(may_see, container.callers, proof, now, outcome)
     return webhook_answer(answer, outcome, seconds, shown=shown)
 
 
@@ -87,23 +93,24 @@ router.add_api_route(
     responses={
         200: REPEATED_OR_ENDED,
         202: {"model": TriggerReceipt, "description": "Stored: the run will be executed."},
-        **problems(401, 404, 409, *BODY_PROBLEMS),
+        **problems(401, 403, 404, 409, *BODY_PROBLEMS),
     },
 )
 
 
 @router.post(
     "/workflows/{workflow_id}/runs",
+    dependencies=[needs_at_desk(Scope.RUNS_WRITE)],
     status_code=202,
     summary="Start a run by hand",
     openapi_extra=START_OPERATION,
     responses={
         200: {**REPEATED_OR_ENDED, "model": EndedRunReceipt | RunReceipt},
-        **problems(401, 404, 409, *BODY_PROBLEMS),
+        **problems(401, 403, 404, 409, *BODY_PROBLEMS),
     },
 )
 async def start_run(
-    claims: CurrentClaims,
+    proof: CurrentProof,
     workflow_id: WorkflowId,
     request: Request,
     container: Services,
@@ -119,7 +126,7 @@ async def start_run(
         TriggerRequest(
             workflow_id=workflow_id,
             kind=TriggerKind.MANUAL,
-            caller=claims,
+            caller=proof,
             token=None,
             input=form.input,
             idempotency_key=await idempotency_key(request),
@@ -142,13 +149,17 @@ async def start_run(
     return EndedRunReceipt(**receipt | ended)
 
 
-def _caller(request: Request, container: Container) -> TokenClaims | None:
-    """Return the owner's claims; a bearer that is not ours is another system's business, and counts as none."""
+def _proof(request: Request, container: Container) -> Proof | None:
+    """Return what may prove the owner; a bearer or key that is not ours is another system's business, and counts as none."""
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None
     try:
-        return read_token(container.key, text.strip(), container.clock.now())
+        if scheme.lower() == "bearer":
+            return read_token(container.key, text.strip(), container.clock.now())
+    except NotAuthenticated:
+        pass
+    try:
+        key = request.headers.get(API_KEY_HEADER)
+        return None if key is None else read_api_key(key)
     except NotAuthenticated:
         return None
 

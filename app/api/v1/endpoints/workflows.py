@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Response
+from fastapi import APIRouter, Body, Path, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
@@ -12,10 +12,11 @@ from app.api.deps import (
     Services,
     UserWorkflows,
     WorkflowId,
-    current_user,
+    needs,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.links import Forms
+from app.core.permissions import Scope
 from app.schemas.common import Page, ProblemItem
 from app.schemas.run import MAX_VERSION
 from app.schemas.workflow import (
@@ -36,7 +37,6 @@ router = APIRouter(
     prefix="/workflows",
     tags=["Workflows"],
     route_class=GuardedRoute,
-    dependencies=[Depends(current_user)],
 )
 Draft = Annotated[
     WorkflowDraft,
@@ -77,7 +77,11 @@ VersionNumber = Annotated[int, Path(ge=1, le=MAX_VERSION, description="Counted f
 
 
 @router.post(
-    "", status_code=201, summary="Save a workflow", responses=problems(401, *BODY_PROBLEMS)
+    "",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
+    status_code=201,
+    summary="Save a workflow",
+    responses=problems(401, *BODY_PROBLEMS),
 )
 def create_workflow(
     draft: Draft, workflows: UserWorkflows, forms: Forms, response: Response
@@ -91,7 +95,12 @@ def create_workflow(
     return _tagged(saved, forms, response)
 
 
-@router.get("", summary="List my workflows", responses=problems(401, 422))
+@router.get(
+    "",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="List my workflows",
+    responses=problems(401, 422),
+)
 def list_workflows(
     workflows: UserWorkflows, forms: Forms, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[WorkflowSummary]:
@@ -100,15 +109,30 @@ def list_workflows(
     return Page(items=[forms.summary(workflow) for workflow in found], next_cursor=next_cursor)
 
 
-@router.post("/validate", summary="Check a definition", responses=problems(401, *BODY_PROBLEMS))
-def validate_definition(form: DefinitionCheck, container: Services) -> CheckResult:
-    """Say what is wrong with a definition, without saving it."""
-    found = definition_problems(form.definition, container.catalogue)
+@router.post(
+    "/validate",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
+    summary="Check a definition",
+    responses=problems(401, *BODY_PROBLEMS),
+)
+def validate_definition(
+    form: DefinitionCheck, container: Services, workflows: UserWorkflows
+) -> CheckResult:
+    """Say what is wrong with a definition, and what policies do not allow of it, without saving it."""
+    found = [
+        *definition_problems(form.definition, container.catalogue),
+        *workflows.violations(form.definition),
+    ]
     items = [ProblemItem(pointer=p.pointer, code=p.code, detail=p.detail) for p in found]
     return CheckResult(valid=not items, problems=items)
 
 
-@router.get("/{workflow_id}", summary="Read a workflow", responses=problems(401, 404))
+@router.get(
+    "/{workflow_id}",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="Read a workflow",
+    responses=problems(401, 404),
+)
 def read_workflow(
     workflow_id: WorkflowId, workflows: UserWorkflows, forms: Forms, response: Response
 ) -> WorkflowForm:
@@ -118,6 +142,7 @@ def read_workflow(
 
 @router.put(
     "/{workflow_id}",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     summary="Replace a workflow",
     responses=problems(401, 404, 409, 412, *BODY_PROBLEMS),
 )
@@ -138,6 +163,7 @@ def replace_workflow(
 
 @router.patch(
     "/{workflow_id}",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     summary="Change parts of a workflow",
     responses=problems(401, 404, 409, 412, *BODY_PROBLEMS),
 )
@@ -155,6 +181,7 @@ def change_workflow(
 
 @router.delete(
     "/{workflow_id}",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     status_code=204,
     summary="Delete a workflow",
     responses=problems(401, 404, 409, 412),
@@ -166,6 +193,7 @@ def delete_workflow(workflow_id: WorkflowId, if_match: IfMatch, workflows: UserW
 
 @router.post(
     "/{workflow_id}/webhook/rotate",
+    dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     summary="Get another webhook token",
     responses=problems(401, 404, 409),
 )
@@ -176,7 +204,12 @@ def rotate_webhook(
     return _tagged(workflows.rotate_webhook(workflow_id), forms, response)
 
 
-@router.get("/{workflow_id}/versions", summary="List versions", responses=problems(401, 404, 422))
+@router.get(
+    "/{workflow_id}/versions",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
+    summary="List versions",
+    responses=problems(401, 404, 422),
+)
 def list_versions(
     workflow_id: WorkflowId,
     workflows: UserWorkflows,
@@ -191,6 +224,7 @@ def list_versions(
 
 @router.get(
     "/{workflow_id}/versions/{number}",
+    dependencies=[needs(Scope.WORKFLOWS_READ)],
     summary="Read a version",
     responses=problems(401, 404, 422),
 )

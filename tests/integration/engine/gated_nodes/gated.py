@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.engine.guards.attempt import require_credential
 from app.engine.sdk import Context, Fail, Node, NodeConfig
 from tests.integration.engine.gates import GATES
 
@@ -47,3 +48,39 @@ class GatedStubborn(Gated):
             raise
         finally:
             gate.left += 1
+
+
+class WithCredential(NodeConfig):
+    credential: str
+
+
+class TakesCredential(Node[WithCredential, str]):
+    """Take a credential, as the vault would open it for a step."""
+
+    type = "takes_credential"
+    example = {"credential": "stripe"}
+    on_lost = "fail"
+
+    async def run(self, config: WithCredential, context: Context) -> str:
+        del context
+        require_credential("an id", config.credential)
+        return config.credential
+
+
+class CallConfig(NodeConfig):
+    gate: str
+    url: str
+
+
+class GatedCall(Node[CallConfig, int]):
+    """Stand before a gate, then call."""
+
+    type = "gated_call"
+    example = {"gate": "a", "url": "http://127.0.0.1/"}
+    on_lost = "fail"
+
+    async def run(self, config: CallConfig, context: Context) -> int:
+        GATES[config.gate].entered += 1
+        await GATES[config.gate].opened.wait()
+        answer = await context.http.get(config.url)
+        return answer.status_code

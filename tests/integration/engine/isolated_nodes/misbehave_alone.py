@@ -143,6 +143,7 @@ class AskAlone(Node[AskConfig, Any]):
 
 class FetchConfig(NodeConfig):
     url: str
+    once_there_is: Path | None = None
 
 
 class FetchAlone(Node[FetchConfig, Any]):
@@ -153,6 +154,10 @@ class FetchAlone(Node[FetchConfig, Any]):
     example = {"url": "https://example.com"}
 
     async def run(self, config: FetchConfig, context: Context) -> Any:
+        if config.once_there_is is not None:
+            config.once_there_is.with_suffix(".ready").touch()
+            while not config.once_there_is.exists():  # noqa: ASYNC110 - it is another process that makes it
+                await asyncio.sleep(0.05)
         return (await context.http.get(config.url)).status_code
 
 

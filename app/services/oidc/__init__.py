@@ -1,0 +1,1 @@
+"""Sign-in by OpenID Connect: the provider says who somebody is, and we give them a session."""
