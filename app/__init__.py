@@ -1,1 +1,5 @@
 """AutomateOS: durable workflow automation."""
+
+from app.core.lean_imports import import_lean
+
+import_lean()

@@ -1,8 +1,7 @@
 """Connections to Postgres or SQLite, set up so that both keep the same promises."""
 
-import sqlite3
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -12,6 +11,10 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.core.errors import ConfigurationError
+from app.db.round_trips import RoundTripConnection
+
+if TYPE_CHECKING:
+    import sqlite3  # loaded by SQLAlchemy where it is used: nobody else is to pay for it
 
 CONNECT_TIMEOUT_SECONDS = 5
 PING_AFTER_SECONDS = 1.0
@@ -57,13 +60,14 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
         "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
-        if sqlite3.sqlite_version_info < SQLITE_VERSION:
-            raise ConfigurationError(
-                f"SQLite {sqlite3.sqlite_version} is too old (3.38 is needed): unset DATABASE_URL to use the embedded Postgres."
-            )
         engine = create_engine(
             url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}, **options
         )
+        sqlite: Any = engine.dialect.loaded_dbapi
+        if sqlite.sqlite_version_info < SQLITE_VERSION:
+            raise ConfigurationError(
+                f"SQLite {sqlite.sqlite_version} is too old (3.38 is needed): unset DATABASE_URL to use the embedded Postgres."
+            )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
@@ -78,7 +82,9 @@ def make_engine(text: str, *, pool_size: int = 10) -> Engine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
+            "connection_factory": RoundTripConnection,
         },
+        use_native_hstore=False,  # it asks each new connection for a type that we do not use
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -119,7 +125,7 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: "sqlite3.Connection", _: ConnectionPoolEntry) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -15,6 +15,7 @@ from app.core.clock import Clock
 from app.core.errors import InvalidDefinition
 from app.core.logging import get_logger
 from app.core.statuses import AttemptStatus, RunStatus
+from app.db.round_trips import let_commit_travel
 from app.engine import lease_store, store
 from app.engine.active_run import ActiveRun, NotKept
 from app.engine.artifacts.store import (
@@ -105,6 +106,9 @@ class Claims:
             pasts = load_pasts(connection, [row.id for row in rows if row.epoch > 1])
             claimed = [_Claimed(row, versions.get(row.version_id), pasts[row.id]) for row in rows]
             light, heavy = self._begin_light(claimed, first_steps)
+            let_commit_travel(
+                connection
+            )  # if we die now, our lease ends, and nothing was done but to claim
             followups = write_checkpoints(connection, [one.checkpoint for one in light])
         if followups:
             self._follow_up(followups)

@@ -82,6 +82,7 @@ INSERT_RUNS = Statement(
         "started_by": "text",
     },
     returns={"id": Id()},
+    hot=True,
 )
 # Claim by compare-and-set: only what nobody holds, only for a worker whose lease stands; the epoch fences the last owner.
 CLAIM = Statement(
@@ -97,6 +98,7 @@ CLAIM = Statement(
     rows={"id": "uuid"},
     takes={"worker_id": Id(), "now": UtcDateTime()},
     returns=RUN_COLUMNS,
+    hot=True,
 )
 # Load what is recorded of runs that were begun before.
 LOAD_STEPS = Statement(
@@ -127,6 +129,7 @@ FENCE = Statement(
     rows={"id": "uuid", "epoch": "integer"},
     takes={"worker_id": Id()},
     returns={"id": Id(), "status": Status(RunStatus)},
+    hot=True,
 )
 # Checkpoint: record attempts that start, and the end of those that ran. A result that is recorded never changes.
 UPSERT_STEPS = Statement(
@@ -162,6 +165,7 @@ UPSERT_STEPS = Statement(
         "started_at": "timestamptz",
         "finished_at": "timestamptz",
     },
+    hot=True,
 )
 # Keep the lines that attempts wrote, with their result.
 INSERT_LOGS = Statement(
@@ -180,6 +184,7 @@ INSERT_LOGS = Statement(
         "data": "json",
         "at": "timestamptz",
     },
+    hot=True,
 )
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
 # stays paused unless it was resumed meanwhile; one that would wait although a wait of its has just ended is due at once.
@@ -216,6 +221,7 @@ LEAVE = Statement(
         "finished_at": "timestamptz",
         "held_by": "uuid",
     },
+    hot=True,
 )
 # Sweep: what is due and unclaimed; its next chance comes at `:again`, so that a lost hint costs no more than that.
 TAKE_DUE = Statement(

@@ -65,6 +65,7 @@ LOAD_TARGETS = Statement(
         "version": Integer(),
         "switched": Boolean(),
     },
+    hot=True,
 )
 
 
@@ -145,9 +146,10 @@ class TriggerDesk:
             accepted = iter(accept(connection, runs, now) if runs else ())
         found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
         results = [one.error if isinstance(one, Refused) else one for one in found]
+        put = self._dispatch.put_alone if len(results) == 1 else self._dispatch.put
         for result in results:
             if isinstance(result, Accepted) and not result.duplicate:
-                self._dispatch.put(result.run_id, result.owner_id)
+                put(result.run_id, result.owner_id)
         self._meters.triggers_accepted(
             (request.kind, result.duplicate)
             for request, result in zip(batch, results, strict=True)

@@ -9,17 +9,14 @@ import binascii
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
 
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
+from app.core.security.derivation import KEY_BYTES, derived_key
 
-KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 MAX_KEY_ID_CHARACTERS: Final = 32
 DERIVED_KEY_ID: Final = "secret-key"
@@ -49,7 +46,7 @@ class KeyRing:
     def seal(self, plain: bytes, bound_to: str) -> Sealed:
         """Encrypt under the newest key; only with the same `bound_to` (such as `credential:<id>`) it can be opened."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = AESGCM(self._keys[self.current]).encrypt(nonce, plain, bound_to.encode())
+        sealed = _aes_gcm().encrypt(self._keys[self.current], nonce, plain, bound_to.encode())
         return Sealed(self.current, nonce + sealed)
 
     def open(self, sealed: Sealed, bound_to: str) -> bytes:
@@ -62,12 +59,15 @@ class KeyRing:
         if key is None:
             raise CannotDecrypt(f"ENCRYPTION_KEYS has no key {sealed.key_id!r} any more: add it.")
         nonce, ciphertext = sealed.ciphertext[:NONCE_BYTES], sealed.ciphertext[NONCE_BYTES:]
-        try:
-            return AESGCM(key).decrypt(nonce, ciphertext, bound_to.encode())
-        except (InvalidTag, ValueError):
-            raise CannotDecrypt(
-                "The ciphertext was changed, or belongs to something else."
-            ) from None
+        plain: bytes | None = _aes_gcm().decrypt(key, nonce, ciphertext, bound_to.encode())
+        if plain is None:
+            raise CannotDecrypt("The ciphertext was changed, or belongs to something else.")
+        return plain
+
+
+@cache
+def _aes_gcm() -> Any:
+    return import_module("app.core.security.aes_gcm")
 
 
 def key_ring(settings: Settings) -> KeyRing:
@@ -77,8 +77,7 @@ def key_ring(settings: Settings) -> KeyRing:
         ConfigurationError: a setting does not hold.
     """
     text = settings.encryption_keys.get_secret_value() if settings.encryption_keys else ""
-    secret = require_secret_key(settings).encode()
-    derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"automateos encryption").derive(secret)
+    derived = derived_key(require_secret_key(settings), b"automateos encryption")
     return KeyRing({**parse_keys(text), DERIVED_KEY_ID: derived})
 
 

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import orjson
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, Engine
 
 from app.core.config import Settings, require_secret_key
+from app.core.security.derivation import derived_key
 from app.engine.attempt.masking import masked
 from app.engine.audit import store
 from app.engine.audit.chain import chained
 from app.engine.audit.entry import Entry
 from app.engine.store import database_now
 
-KEY_BYTES: Final = 32
 MAX_DETAILS_BYTES: Final = 65_536
 MAX_TEXT_CHARACTERS: Final = 500
 """Of what callers have a hand in: their address, the e-mail address that they claim, a target."""
@@ -32,8 +30,7 @@ class AuditKey:
 
 def audit_key(secret_key: str) -> AuditKey:
     """Return the key that SECRET_KEY stands for here; nothing else is done with it."""
-    derive = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"automateos audit chain").derive
-    return AuditKey(derive(secret_key.encode()))
+    return AuditKey(derived_key(secret_key, b"automateos audit chain"))
 
 
 def audit_key_of(settings: Settings) -> AuditKey:

@@ -14,8 +14,6 @@ from sqlalchemy import Engine
 
 from app.core.logging import get_logger
 from app.engine.delivery.hints import (
-    ADVANCE_RUNS,
-    HINT_TTL_SECONDS,
     MAX_RUNS_PER_HINT,
     open_queues,
 )
@@ -47,6 +45,11 @@ class Dispatcher:
         self._queues = open_queues(redis)
         self._down = False
 
+    @property
+    def is_down(self) -> bool:
+        """Tell whether Redis did not answer the last time."""
+        return self._down
+
     def dispatch(self, run_ids: Sequence[str], owners: Mapping[str, str] | None = None) -> bool:
         """Put runs on the queues; returns False when Redis does not answer (the sweep will find them)."""
         return self.put(self.sort(run_ids, owners))
@@ -76,17 +79,10 @@ class Dispatcher:
 
     def _enqueue(self, hints: Iterable[tuple[str, Hint]]) -> bool:
         try:
-            with self._redis.pipeline() as pipeline:
+            # A job stands before its id is in the queue, so they need not appear in one moment.
+            with self._redis.pipeline(transaction=False) as pipeline:
                 for queue, hint in hints:
-                    self._queues[queue].enqueue_call(
-                        ADVANCE_RUNS,
-                        args=(hint,),
-                        timeout=-1,
-                        result_ttl=0,
-                        failure_ttl=HINT_TTL_SECONDS,
-                        description="advance runs",
-                        pipeline=pipeline,
-                    )
+                    self._queues[queue].push_hint(hint, pipeline)
                 pipeline.execute()
         except RedisError as error:
             if not self._down:
@@ -138,6 +134,16 @@ class BackgroundDispatch:
         self._thread = threading.Thread(target=self._work, name="dispatch", daemon=True)
         self._thread.start()
 
+    def put_alone(self, run_id: str, owner_id: str | None) -> None:
+        """Dispatch a run before this returns, in the caller's thread: sooner than in ours when nobody else has any.
+
+        While Redis does not answer nobody waits for it: then it is added as any other.
+        """
+        if self._dispatcher.is_down or not self._pending.empty():
+            self.put(run_id, owner_id)
+        else:
+            self._dispatch({run_id: owner_id})
+
     def put(self, run_id: str, owner_id: str | None = None) -> None:
         """Add a run, from any thread; its owner is looked up unless told."""
         self._pending.put((run_id, owner_id))
@@ -149,14 +155,15 @@ class BackgroundDispatch:
 
     def _work(self) -> None:
         while runs := self._gathered():
-            if self._observe is not None:
-                self._observe(len(runs))
-            try:
-                self._dispatcher.dispatch(
-                    [*runs], {id_: owner for id_, owner in runs.items() if owner}
-                )
-            except Exception:
-                log.exception("not_dispatched", runs=len(runs))  # the sweep finds them
+            self._dispatch(runs)
+
+    def _dispatch(self, runs: Mapping[str, str | None]) -> None:
+        if self._observe is not None:
+            self._observe(len(runs))
+        try:
+            self._dispatcher.dispatch([*runs], {id_: owner for id_, owner in runs.items() if owner})
+        except Exception:
+            log.exception("not_dispatched", runs=len(runs))  # the sweep finds them
 
     def _gathered(self) -> dict[str, str | None]:
         """Wait for runs; returns all that are there, with their owners, and none once closed."""

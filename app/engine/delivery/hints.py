@@ -1,19 +1,21 @@
 """What travels through Redis: the name of our one job function and run ids by lane, as JSON. Never a pickle, never a callback."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue
-from rq.job import Job
+from rq.exceptions import DequeueTimeout
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
-from app.core.ids import parse_id
+from app.core.ids import new_id, parse_id
 from app.engine.delivery.lanes import LANES, QUEUES, Hint
 
 ADVANCE_RUNS = "app.engine.delivery.hints.advance_runs"
 MAX_RUNS_PER_HINT = 200
-HINT_TTL_SECONDS = 3600
 
 
 class HintJob(Job):
@@ -49,10 +51,42 @@ class HintJob(Job):
         return {lane: _ids(run_ids) for lane, run_ids in told.items()}
 
 
-def open_queues(redis: Redis) -> dict[str, Queue]:
+class HintQueue(Queue):
+    """A queue of hints: jobs as RQ keeps them, without what RQ does for jobs that are more than a hint."""
+
+    def push_hint(self, hint: Hint, pipeline: Pipeline) -> None:
+        """Put a hint on the queue, with the pipeline's next execution."""
+        job_id = new_id()
+        record: dict[Any, Any] = {
+            "data": JSONSerializer.dumps((ADVANCE_RUNS, None, (hint,), {})),
+            "created_at": utcformat(now()),
+            "origin": self.name,
+            "description": "advance runs",
+            "status": JobStatus.QUEUED.value,
+        }
+        pipeline.sadd(self.redis_queues_keys, self.key)
+        pipeline.hset(HintJob.key_for(job_id), mapping=record)
+        pipeline.rpush(self.key, job_id)
+
+    @classmethod
+    def lpop(
+        cls, queue_keys: Sequence[str], timeout: float | None, connection: Redis | None = None
+    ) -> tuple[bytes, bytes]:
+        """Wait for the first job in one of the queues; RQ's own way also writes each time what it waits for.
+
+        Raises:
+            DequeueTimeout: none has come.
+        """
+        found = None if connection is None else connection.blpop(queue_keys, timeout)
+        if found is None:
+            raise DequeueTimeout(timeout, queue_keys)
+        return cast("tuple[bytes, bytes]", found)
+
+
+def open_queues(redis: Redis) -> dict[str, HintQueue]:
     """Return all queues by name."""
     return {
-        name: Queue(name, connection=redis, serializer=JSONSerializer, job_class=HintJob)
+        name: HintQueue(name, connection=redis, serializer=JSONSerializer, job_class=HintJob)
         for name in QUEUES
     }
 

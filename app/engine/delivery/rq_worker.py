@@ -16,7 +16,7 @@ from rq.timeouts import BaseDeathPenalty
 
 from app.core.clock import Clock, SystemClock
 from app.core.logging import get_logger
-from app.engine.delivery.hints import HintJob, open_queues
+from app.engine.delivery.hints import HintJob, HintQueue, open_queues
 from app.engine.delivery.lanes import MIXED, Turns
 from app.engine.delivery.taking import Taker
 
@@ -47,10 +47,12 @@ class _HintWorker(SimpleWorker):
     taker: Taker
     turns: Turns
     lanes: Mapping[str, Queue]
+    queue_class = HintQueue
     death_penalty_class = _NoDeathPenalty
     log_result_lifespan = False
     clock: Clock = SystemClock()
     _next_heartbeat = 0.0
+    _next_look = 0.0
 
     def _install_signal_handlers(self) -> None:
         """Leave signals to the main thread."""
@@ -65,6 +67,13 @@ class _HintWorker(SimpleWorker):
             self._next_heartbeat = now + HEARTBEAT_SECONDS
             super().heartbeat(timeout, pipeline)
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """Look whether `rq suspend` was given; seldom, where RQ does it before each hint."""
+        now = self.clock.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + HEARTBEAT_SECONDS
+            super().check_for_suspension(burst)
+
     def request_stop_soon(self) -> None:
         """Stop after the current hint."""
         self._stop_requested = True
@@ -78,7 +87,7 @@ class _HintWorker(SimpleWorker):
             self.taker.take(queue.name, cast("HintJob", job).hint)
         except Exception as error:  # noqa: BLE001 - garbage in the queue, or nothing may be claimed right now: the sweep finds the runs
             log.warning("hint_failed", error=f"{type(error).__name__}: {error}")
-        with self.connection.pipeline() as pipeline:
+        with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
             pipeline.delete(job.key)
             pipeline.execute()

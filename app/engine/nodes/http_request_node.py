@@ -59,11 +59,15 @@ def _check_range(value: str) -> str:
 Scalar = str | int | float | bool | None
 Fields = dict[str, Scalar | list[Scalar]]
 Url = Annotated[str, AfterValidator(_check_url)]
+# Lengths stand beside the patterns: `{0,8192}` within one took 12 MB of every process.
 HeaderName = Annotated[
-    str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$"), AfterValidator(_check_header_name)
+    str,
+    Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=256),
+    AfterValidator(_check_header_name),
 ]
 HeaderValue = Annotated[
-    str, Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{0,8192}$", coerce_numbers_to_str=True)
+    str,
+    Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$", max_length=8192, coerce_numbers_to_str=True),
 ]
 Status = Annotated[int, Field(ge=100, le=599)]
 StatusRange = Annotated[

@@ -34,7 +34,7 @@ HeaderName = Annotated[
     str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"), AfterValidator(_check_name)
 ]
 HeaderValue = Annotated[
-    str, Field(pattern=r"^[\x20-\x7e\xa0-\xff]{0,4096}$", coerce_numbers_to_str=True)
+    str, Field(pattern=r"^[\x20-\x7e\xa0-\xff]*$", max_length=4096, coerce_numbers_to_str=True)
 ]
 
 

@@ -17,6 +17,7 @@ class Slow:
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.hints: list[tuple[list[str], dict[str, str]]] = []
         self.fault = fault
+        self.is_down = False
 
     def dispatch(self, run_ids: Sequence[str], owners: Mapping[str, str]) -> bool:
         self.hints.append(([*run_ids], {**owners}))
@@ -82,3 +83,27 @@ async def test_closed_without_work_it_ends_at_once() -> None:
     await background(slow).close()
 
     assert slow.hints == []
+
+
+async def test_a_run_that_comes_alone_is_dispatched_before_its_caller_goes_on() -> None:
+    slow = Slow()
+    slow.may_end.set()
+    dispatch = background(slow)
+
+    dispatch.put_alone("a", "ada")
+    hints = [*slow.hints]
+    await dispatch.close()
+
+    assert hints == [(["a"], {"a": "ada"})]
+
+
+async def test_nobody_waits_for_a_redis_that_does_not_answer() -> None:
+    slow = Slow()
+    slow.is_down = True
+    dispatch = background(slow)
+
+    dispatch.put_alone("a", "ada")  # its hint takes until the test says so
+    slow.may_end.set()
+    await dispatch.close()
+
+    assert slow.hints == [(["a"], {"a": "ada"})]
