@@ -41,6 +41,7 @@ READABLE: Final[Mapping[str, str]] = {
 WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
 """Where a tenant also writes, within what they see."""
 COLUMNS: Final[Mapping[str, str]] = {
+    "policies": "level, target_id, revision, rules, updated_at, updated_by",
     "users": "id, email, role",
     "teams": "id, name, created_by, created_at, deleted_at",
     "team_names": "name, team_id",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import httpx
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from app.engine.credentials.credential import ANY_HOST
 from app.schemas.common import EXAMPLE_ID, Input, ObjectId
 from app.schemas.workflow import Description
 
@@ -18,6 +19,8 @@ _ADVICE = "must be a host name such as api.example.com, an address, or *.example
 
 def _host(text: str) -> str:
     """Return a host as it goes over the wire, in lower case."""
+    if text == ANY_HOST:
+        return text
     wildcard, name = text.startswith("*."), text.removeprefix("*.").removesuffix(".")
     try:
         if ":" in name:
@@ -71,8 +74,8 @@ Hosts = Annotated[
     list[Host],
     Field(
         max_length=MAX_HOSTS,
-        description="Where it may be sent over HTTP: host names, addresses, or `*.example.com`. Kinds that are sent over HTTP "
-        "need at least one; without any, it may be sent nowhere.",
+        description="Where it may be sent over HTTP: host names, addresses, `*.example.com`, or `*` for any host that its "
+        "owner's steps call. An empty list: nowhere, which only kinds that are not sent over HTTP can have.",
         examples=[["api.example.com"]],
     ),
 ]
@@ -94,7 +97,7 @@ class CredentialDraft(Input):
     name: CredentialLabel
     kind: Kind = Field(description="What it is for.", examples=["bearer"])
     data: Data = Field(repr=False)
-    allowed_hosts: Hosts = []
+    allowed_hosts: Hosts = [ANY_HOST]
     description: Description = Field(default="", description="For people.")
     team: ObjectId | None = Field(
         default=None, description="Id of the team that is to own it; null: you do."

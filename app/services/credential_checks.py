@@ -8,13 +8,26 @@ from app.core.errors import Problem
 from app.engine.language.plan import CredentialUse, Plan
 from app.engine.language.problems import nearest
 from app.models import Credential
+from app.services.callers import Caller
 
 MAX_NAMES = 1_000
+ANOTHERS = (
+    "Steps that use a credential of the workflow's owner are saved by the owner alone: ask them to, or to give the workflow to a "
+    "team that you are in."
+)
 
 
-def credential_problems(session: Session, owner_id: str, plan: Plan) -> Iterator[Problem]:
-    """Yield a problem for each credential that the owner does not have, or that does not fit where it is named."""
+def credential_problems(
+    session: Session, caller: Caller, owner_id: str, plan: Plan
+) -> Iterator[Problem]:
+    """Yield a problem for each credential that the owner does not have, or that does not fit where it is named.
+
+    Whoever edits through a share uses none of the owner's: they could send it anywhere it may go.
+    """
     uses = [*plan.credential_uses]
+    if owner_id not in caller.owners:
+        yield from (Problem(use.at, "not_your_credential", ANOTHERS) for use in uses)
+        return
     kinds = _kinds(session, owner_id, {use.name for use in uses}) if uses else {}
     missing = {use.name for use in uses} - kinds.keys()
     names = _names(session, owner_id) if missing else []

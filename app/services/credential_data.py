@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.core.errors import InvalidInput, Problem
-from app.engine.credentials.credential import permits
+from app.engine.credentials.credential import ANY_HOST, permits
 from app.engine.credentials.kinds import KINDS, CredentialData
 from app.engine.language.problems import pointer
 from app.engine.language.sentences import sentence_of
@@ -47,7 +47,7 @@ def require_no_more(credential: Credential, kind: str, hosts: Sequence[str]) -> 
         raise _invalid([_data_needed("Another kind needs its own `data`: add it.")])
     if KINDS[kind].over_http and not hosts:
         raise _invalid([_no_hosts(kind)])
-    if not set(hosts) <= set(credential.allowed_hosts):
+    if not set(hosts) <= {*credential.allowed_hosts} and ANY_HOST not in credential.allowed_hosts:
         raise _invalid([_data_needed("To allow more hosts, give the `data` again.")])
     if kind == "oauth2_client_credentials" and set(hosts) != set(credential.allowed_hosts):
         raise _invalid([_data_needed("To change the hosts of this kind, give the `data` again.")])

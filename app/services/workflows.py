@@ -208,7 +208,8 @@ class Workflows:
             plan, problems = read_definition(definition, self.catalogue)
         except InvalidDefinition as error:
             return _in_definition(error.problems)
-        in_vault = credential_problems(self.session, owner_id or self.caller.id, plan)
+        owner_id = owner_id or self.caller.id
+        in_vault = credential_problems(self.session, self.caller, owner_id, plan)
         return _in_definition([*problems, *in_vault])
 
     def other_problems(

@@ -1,6 +1,9 @@
 """A credential as a node gets it. Values only."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+ANY_HOST: Final = "*"
 
 
 class Credential(Mapping[str, str]):
@@ -30,11 +33,11 @@ class Credential(Mapping[str, str]):
 
 
 def permits(allowed_hosts: Sequence[str], host: str) -> bool:
-    """Tell whether something may be sent to a host: one of the list, or one below `*.example.com`; an empty list has none."""
+    """Tell whether something may be sent to a host: one of the list, one below `*.example.com`, or any (`*`)."""
     name = host.lower().strip("[]").removesuffix(".")
     is_address = ":" in name or name.rpartition(".")[2].isdigit()
     return any(
-        name == allowed
+        allowed in (name, ANY_HOST)
         or (allowed.startswith("*.") and name.endswith(allowed[1:]) and not is_address)
         for allowed in allowed_hosts
     )

@@ -111,7 +111,6 @@ async def test_a_credential_tells_all_but_what_it_holds(ada: Caller) -> None:
         ({"kind": "unknown"}, "/kind"),
         ({"name": "a/b"}, "/name"),
         ({"allowed_hosts": []}, "/allowed_hosts"),
-        ({"allowed_hosts": ["*"]}, "/allowed_hosts/0"),
         ({"allowed_hosts": ["*.com"]}, "/allowed_hosts/0"),
         ({"allowed_hosts": ["https://api.example.com"]}, "/allowed_hosts/0"),
         ({"allowed_hosts": ["api.example.com:443"]}, "/allowed_hosts/0"),
@@ -385,3 +384,31 @@ async def test_rotation_encrypts_anew_and_old_keys_can_go(
         for row in session.exec(select(Credential)):
             sealed, bound = Sealed(row.key_id, row.ciphertext), bound_to(row.id, row.owner_id)
             assert orjson.loads(KeyRing({"k2": bytes(32)}).open(sealed, bound)) == TOKEN
+
+
+async def test_a_credential_without_hosts_may_go_wherever_its_owner_sends_it(ada: Caller) -> None:
+    answer = await ada.post("/credentials", {"name": "crm", "kind": "bearer", "data": TOKEN})
+    address = f"/credentials/{answer.json()['id']}"
+
+    assert (answer.status_code, answer.json()["allowed_hosts"]) == (201, ["*"])
+    fewer = {"name": "crm", "kind": "bearer", "allowed_hosts": ["a.test"]}
+    assert (await ada.call("PUT", address, json=fewer)).status_code == 200
+    again = await ada.call("PUT", address, json={**fewer, "allowed_hosts": ["*"]})
+    assert (again.status_code, again.json()["errors"][0]["pointer"]) == (422, "/data")
+
+
+async def test_who_edits_through_a_share_sends_no_credential_of_the_owner_anywhere(
+    ada: Caller, sign_up: Sign
+) -> None:
+    bob = await sign_up("bob@example.com")
+    await _keep(ada)
+    workflow = await ada.save(definition=_calls("crm"))
+    share = {"user": "bob@example.com", "role": "editor"}
+    assert (await ada.call("PUT", f"/workflows/{workflow['id']}/shares", json=share)).is_success
+
+    elsewhere = {"definition": _calls("crm", url="https://evil.test/")}
+    refused = await bob.call("PATCH", f"/workflows/{workflow['id']}", json=elsewhere)
+    renamed = await bob.call("PATCH", f"/workflows/{workflow['id']}", json={"name": "Ours"})
+
+    assert (refused.status_code, renamed.status_code) == (422, 200)
+    assert [one["code"] for one in refused.json()["errors"]] == ["not_your_credential"]
