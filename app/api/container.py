@@ -21,10 +21,12 @@ from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
 from app.engine.registry import Catalogue, load_catalogue
 from app.services.events import EventDesk
+from app.services.rate_limits import RateLimits, rate_limits
 from app.services.run_watch import RunWatch
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
+from app.services.webhook_secrets import WebhookSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Container:
     run_watch: RunWatch
     events: EventDesk
     metrics: ApiMetrics
+    rates: RateLimits
+    webhook_secrets: WebhookSecrets
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -58,23 +62,29 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     Raises:
         ConfigurationError: a setting is missing or does not hold.
     """
-    if settings.database_url is None or settings.redis_url is None:
-        missing = "DATABASE_URL" if settings.database_url is None else "REDIS_URL"
-        raise ConfigurationError(
-            f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
-        )
+    database_url, redis_url = _servers(settings)
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
     key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
-    engine, redis = make_engine(settings.database_url), connect_redis(settings.redis_url)
+    engine, redis = make_engine(database_url), connect_redis(redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
     dispatch = BackgroundDispatch(Dispatcher(redis, engine), meters.batches_of("dispatch"))
-    key_ttl_seconds = settings.idempotency_key_ttl_seconds
-    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
+    rates, secrets = rate_limits(settings, clock), WebhookSecrets(keys)
+    desk = TriggerDesk(
+        engine,
+        catalogue,
+        key,
+        SyncedClock(),
+        dispatch,
+        meters,
+        settings.idempotency_key_ttl_seconds,
+        secrets=secrets,
+        rates=rates,
+    )
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
-    throttle = Throttle(settings.redis_url, clock)
+    throttle = Throttle(redis_url, clock)
     watch = RunWatch(engine)
     metrics.begin()
     try:
@@ -93,6 +103,8 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             watch,
             events,
             metrics,
+            rates,
+            secrets,
         )
     finally:
         await watch.close()
@@ -100,9 +112,19 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         await events.close()
         await dispatch.close()
         await metrics.end()
+        await asyncio.to_thread(rates.close)
         redis.close()
         artifacts.close()
         engine.dispose()
+
+
+def _servers(settings: Settings) -> tuple[str, str]:
+    if settings.database_url is None or settings.redis_url is None:
+        missing = "DATABASE_URL" if settings.database_url is None else "REDIS_URL"
+        raise ConfigurationError(
+            f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
+        )
+    return settings.database_url, settings.redis_url
 
 
 def container_of(connection: HTTPConnection) -> Container:

@@ -9,6 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
+from app.api.rates import count_call
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
@@ -18,6 +19,7 @@ from app.engine.delivery.dispatch import BackgroundDispatch
 from app.services.approvals import ApprovalLinks, Approvals, HandOn
 from app.services.callers import Caller, caller_of
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
+from app.services.rate_limits import Counted
 from app.services.runs import Runs
 from app.services.users import authenticate
 from app.services.workflows import Workflows
@@ -40,16 +42,19 @@ Services = Annotated[Container, Depends(get_container)]
 
 
 async def current_claims(
-    container: Services, token: Annotated[str | None, Depends(bearer)]
+    request: Request, container: Services, token: Annotated[str | None, Depends(bearer)]
 ) -> TokenClaims:
     """Return what the caller's token says.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
+        TooManyRequests: the account has called too often.
     """
     if token is None:
         raise NotAuthenticated
-    return read_token(container.key, token, container.clock.now())
+    claims = read_token(container.key, token, container.clock.now())
+    count_call(request.scope, Counted.USER, claims.user_id)
+    return claims
 
 
 def current_caller(
@@ -118,7 +123,9 @@ async def get_workflows(
     container: Services, caller: CurrentCaller, session: OpenSession
 ) -> Workflows:
     """Return what the caller may do with their workflows."""
-    return Workflows(session, caller, container.catalogue, container.clock)
+    return Workflows(
+        session, caller, container.catalogue, container.clock, container.webhook_secrets
+    )
 
 
 async def get_runs(caller: CurrentCaller, session: OpenSession) -> Runs:

@@ -11,7 +11,8 @@
     ├── PermissionDenied          known, but may not
     ├── NotFound                  absent, or another owner's
     ├── Conflict                  the object's state does not allow it
-    │   └── WorkflowDisabled
+    │   ├── WorkflowDisabled
+    │   └── Replayed              a signed call that was taken before
     ├── PreconditionFailed        If-Match names another version
     ├── TooManyRequests
     ├── Unavailable               a server that we need does not answer
@@ -113,6 +114,12 @@ class WorkflowDisabled(Conflict):
     """The workflow is disabled: enable it with PATCH `{"enabled": true}` before starting runs."""
 
     code = "workflow_disabled"
+
+
+class Replayed(Conflict):
+    """This call was taken before, under another id or with another body: it starts nothing."""
+
+    code = "replayed"
 
 
 class PreconditionFailed(AutomateError):

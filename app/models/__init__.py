@@ -10,6 +10,7 @@ from app.models.run import Run, RunLog, StepAttempt
 from app.models.schedule import Schedule
 from app.models.user import User
 from app.models.wait import Wait
+from app.models.webhook_delivery import WebhookDelivery
 from app.models.worker import Worker
 from app.models.workflow import Workflow, WorkflowVersion
 
@@ -27,6 +28,7 @@ __all__ = [
     "StepAttempt",
     "User",
     "Wait",
+    "WebhookDelivery",
     "Worker",
     "Workflow",
     "WorkflowVersion",

@@ -1,24 +1,38 @@
 """Whether a trigger may start a run: pure decisions on what was read. Nothing here touches the world."""
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from app.core.errors import InvalidInput, NotAuthenticated, NotFound, Problem, WorkflowDisabled
+from app.core.errors import (
+    AutomateError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    Problem,
+    WorkflowDisabled,
+)
 from app.core.security.tokens import TokenClaims
-from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
-from app.core.statuses import TriggerKind, WebhookAuth
+from app.core.security.webhook_signatures import SIGNATURE_HEADERS
+from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
+from app.core.statuses import TriggerKind
 from app.engine.evidence.run_context import merged_context, missing_fields
-from app.engine.intake import NewRun
+from app.engine.intake import NewRun, SignedDelivery
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
+from app.services.webhook_auth import Gate, WebhookCall, WebhookRules, let_in
 
 MAX_KEY_CHARACTERS = 200
-WITHHELD_HEADERS = frozenset({"authorization", "cookie", WEBHOOK_TOKEN_HEADER})
+WITHHELD_HEADERS = SIGNATURE_HEADERS | {
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    WEBHOOK_TOKEN_HEADER,
+}
 """Never shown to expressions, which may put what they read into the database."""
 EXACT_INTEGERS = 2.0**53
 MAX_KEY_STEPS = 2_000
@@ -39,6 +53,12 @@ class TriggerRequest:
     version: int | None = None
     validated_for: str | None = None
     context: Mapping[str, Any] | None = None
+    body: bytes = b""
+    """The input as it was sent."""
+    fault: AutomateError | None = None
+    """Why the body cannot be the input. Only whoever may call is told."""
+    address: str | None = None
+    """Where the request came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +79,7 @@ class Target:
     version_id: str | None
     version: int | None
     enabled: bool
-    webhook_auth: WebhookAuth
-    webhook_serial: int
+    webhook: WebhookRules
     dedupe_key: str | None
     inputs: Mapping[str, Any] | None
     context_rules: Mapping[str, Any] | None = None
@@ -68,18 +87,20 @@ class Target:
     key_ttl_seconds: int | None = None
 
 
-def admit(request: TriggerRequest, target: Target | None, caller: str | None, key: str) -> NewRun:
+def admit(request: TriggerRequest, target: Target | None, caller: str | None, gate: Gate) -> NewRun:
     """Return the run to be made. `caller` is the caller's e-mail address, if their access token still counts.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
-        NotAuthenticated: neither the owner nor the webhook's token.
+        NotAuthenticated: neither the owner nor whom the webhook lets in.
         WorkflowDisabled: the owner has switched it off.
-        InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
+        InvalidInput: the body or the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller, key)
+    delivery = _authorise(request, target, caller, gate)
+    if request.fault is not None:
+        raise request.fault
     if not target.enabled:
         raise WorkflowDisabled
     if target.version_id is None or target.version is None:
@@ -91,11 +112,12 @@ def admit(request: TriggerRequest, target: Target | None, caller: str | None, ke
         version=target.version,
         trigger=request.kind,
         input=request.input,
-        idempotency_key=_key(request, target.dedupe_key),
+        idempotency_key=_key(request, target),
         context=_context(request, target.context_rules),
         started_by=caller if _is_owner(request, target, caller) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
+        delivery=delivery,
     )
 
 
@@ -115,28 +137,22 @@ def _context(request: TriggerRequest, rules: Mapping[str, Any] | None) -> Mappin
     raise InvalidInput("The run's context lacks what the workflow requires.", problems)
 
 
-def _authorise(request: TriggerRequest, target: Target, caller: str | None, key: str) -> None:
+def _authorise(
+    request: TriggerRequest, target: Target, caller: str | None, gate: Gate
+) -> SignedDelivery | None:
     if _is_owner(request, target, caller):
-        return
+        return None
     if request.kind is TriggerKind.MANUAL:
         if caller is None:
             raise NotAuthenticated("The access token no longer holds: log in again.")
         raise NotFound("There is no such workflow, or it is not yours.")
-    if target.webhook_auth is WebhookAuth.OPEN:
-        return
-    if request.token is not None:
-        expected = webhook_token(key, target.workflow_id, target.webhook_serial)
-        if hmac.compare_digest(request.token.encode(), expected.encode()):
-            return
-        raise NotAuthenticated(
-            "The webhook token is wrong: copy the workflow's `webhook_url` again."
-        )
-    if caller is not None:
-        raise NotFound("There is no such workflow, or it is not yours.")
-    raise NotAuthenticated(
-        "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
-        "owner with an access token that still holds."
-    )
+    call = WebhookCall(request.token, request.headers, request.body, request.address)
+    try:
+        return let_in(call, target.webhook, gate)
+    except NotAuthenticated:
+        if caller is not None and request.token is None:
+            raise NotFound("There is no such workflow, or it is not yours.") from None
+        raise
 
 
 def _is_owner(request: TriggerRequest, target: Target, caller: str | None) -> bool:
@@ -147,18 +163,19 @@ def _is_owner(request: TriggerRequest, target: Target, caller: str | None) -> bo
     )
 
 
-def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
+def _key(request: TriggerRequest, target: Target) -> str | None:
     """Return the key that makes a repeated trigger the same run; None never swallows a trigger."""
     if request.idempotency_key is not None:
         if not 0 < len(request.idempotency_key) <= MAX_KEY_CHARACTERS:
             detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
             raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
         return f"key:{request.idempotency_key}"
-    if dedupe_key is None:
+    if target.dedupe_key is None:
         return None
-    headers = {name: text for name, text in request.headers.items() if name not in WITHHELD_HEADERS}
+    withheld = WITHHELD_HEADERS | {(target.webhook.header or "").lower()}
+    headers = {name: text for name, text in request.headers.items() if name not in withheld}
     try:
-        value = compile_expression(dedupe_key).evaluate(
+        value = compile_expression(target.dedupe_key).evaluate(
             {"input": request.input, "headers": headers}, MAX_KEY_STEPS
         )
     except UnknownPath:

@@ -15,12 +15,13 @@ from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
 from app.core.security.tokens import TokenClaims
-from app.core.statuses import WebhookAuth
+from app.core.statuses import TriggerKind, WebhookAuth, WebhookScheme
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
-from app.db.types import Id, Json, Status
+from app.db.types import Id, Json, Status, UtcDateTime
+from app.engine.deliveries import accept_once
 from app.engine.delivery.dispatch import BackgroundDispatch
-from app.engine.intake import Accepted, NewRun, accept
+from app.engine.intake import Accepted, NewRun
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
 from app.engine.metrics.meters import ApiMeters
@@ -28,6 +29,9 @@ from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.services.admission import Target, TriggerAnswer, TriggerRequest, admit
 from app.services.database_time import DatabaseTime
+from app.services.rate_limits import Counted, RateLimits
+from app.services.webhook_auth import Gate, WebhookRules
+from app.services.webhook_secrets import WebhookSecrets
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -36,8 +40,9 @@ MAX_VALIDATIONS_AT_ONCE = 2
 # Read each workflow once per batch, with the version that is asked for (its newest when none is).
 LOAD_TARGETS = Statement(
     """
-    SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
-           w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
+    SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.webhook_scheme,
+           w.webhook_header, w.webhook_sources, w.webhook_secret, w.webhook_old_secret, w.webhook_old_until,
+           w.dedupe_key, w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
            versions.version
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
@@ -51,6 +56,12 @@ LOAD_TARGETS = Statement(
         "enabled": Boolean(),
         "webhook_auth": Status(WebhookAuth),
         "webhook_serial": Integer(),
+        "webhook_scheme": Status(WebhookScheme),
+        "webhook_header": String(),
+        "webhook_sources": Json,
+        "webhook_secret": String(),
+        "webhook_old_secret": String(),
+        "webhook_old_until": UtcDateTime(),
         "dedupe_key": String(),
         "context_required": Json,
         "dedupe_by_input": Boolean(),
@@ -87,11 +98,16 @@ class TriggerDesk:
         dispatch: BackgroundDispatch,
         meters: ApiMeters,
         key_ttl_seconds: int = KEY_TTL_SECONDS,
+        *,
+        secrets: WebhookSecrets,
+        rates: RateLimits,
     ) -> None:
         self._engine = engine
         self._meters = meters
         self._key_ttl_seconds = key_ttl_seconds
         self._key = key
+        self._secrets = secrets
+        self._rates = rates
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._plans = PlanCache(catalogue)
@@ -128,9 +144,10 @@ class TriggerDesk:
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            answers = self._admit(connection, batch)
+            gate = Gate(self._key, self._secrets, now, self._key_ttl_seconds)
+            answers = self._admit(connection, batch, gate)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
-            accepted = iter(accept(connection, runs, now) if runs else ())
+            accepted = iter(accept_once(connection, runs, now) if runs else ())
         results = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
         for result in results:
             if isinstance(result, Accepted) and not result.duplicate:
@@ -143,7 +160,7 @@ class TriggerDesk:
         return results
 
     def _admit(
-        self, connection: Connection, batch: Sequence[TriggerRequest]
+        self, connection: Connection, batch: Sequence[TriggerRequest], gate: Gate
     ) -> list[NewRun | _NeedsValidation | Exception]:
         asked = {(request.workflow_id, request.version) for request in batch}
         rows = LOAD_TARGETS.run(
@@ -152,7 +169,9 @@ class TriggerDesk:
         targets = self._targets(connection, rows)
         emails = emails_of(connection, [request.caller for request in batch])
         return [
-            self._admit_one(request, targets.get((request.workflow_id, request.version)), emails)
+            self._admit_one(
+                request, targets.get((request.workflow_id, request.version)), emails, gate
+            )
             for request in batch
         ]
 
@@ -172,8 +191,7 @@ class TriggerDesk:
                 row.version_id,
                 row.version,
                 row.enabled,
-                row.webhook_auth,
-                row.webhook_serial,
+                _rules(row),
                 row.dedupe_key,
                 plan.inputs if plan else None,
                 row.context_required,
@@ -183,11 +201,17 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, emails: Mapping[TokenClaims, str]
+        self,
+        request: TriggerRequest,
+        target: Target | None,
+        emails: Mapping[TokenClaims, str],
+        gate: Gate,
     ) -> NewRun | _NeedsValidation | Exception:
         try:
             email = None if request.caller is None else emails.get(request.caller)
-            run = admit(request, target, email, self._key)
+            run = admit(request, target, email, gate)
+            if request.kind is TriggerKind.WEBHOOK and request.validated_for is None:
+                self._count(request.workflow_id)
         except AutomateError as refusal:
             return refusal
         if (
@@ -197,6 +221,26 @@ class TriggerDesk:
         ):
             return _NeedsValidation(run.version_id, target.inputs)
         return run
+
+    def _count(self, workflow_id: str) -> None:
+        """Count a call that was let in: whoever may not call uses up nobody's calls."""
+        standing = self._rates.count(Counted.WORKFLOW, workflow_id)
+        if standing is not None:
+            standing.require()
+
+
+def _rules(row: Row[Any]) -> WebhookRules:
+    return WebhookRules(
+        row.id,
+        row.webhook_auth,
+        row.webhook_serial,
+        row.webhook_scheme,
+        row.webhook_header,
+        None if row.webhook_sources is None else tuple(row.webhook_sources),
+        row.webhook_secret,
+        row.webhook_old_secret,
+        row.webhook_old_until,
+    )
 
 
 def emails_of(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -16,13 +16,16 @@ from app.core.ids import new_id
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import parse_definition
 from app.models import Workflow, WorkflowVersion
-from app.schemas.workflow import Dedupe, WorkflowChanges, WorkflowDraft
+from app.schemas.workflow import Dedupe, Rotation, WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
 from app.services.expression_checks import expression_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
+from app.services.webhook_secrets import WebhookSecrets
+from app.services.webhook_settings import rotation_values, webhook_problems, webhook_values
 
 DEDUPE_NAMES = ("input", "headers")
 
@@ -33,6 +36,8 @@ class Saved:
 
     workflow: Workflow
     version: WorkflowVersion
+    new_secret: str | None = None
+    """The secret of its webhook that was made just now; it is not shown again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Workflows:
     caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
+    secrets: WebhookSecrets
 
     def create(self, draft: WorkflowDraft) -> Saved:
         """Save a new workflow with its version 1.
@@ -51,17 +57,19 @@ class Workflows:
             InvalidDefinition: the definition or the dedupe key does not hold; every problem at once.
         """
         check(draft.definition, draft.dedupe, self.catalogue, self._other_problems(draft, None))
-        now = self.clock.now()
+        now, id_ = self.clock.now(), new_id()
+        webhook, new_secret = webhook_values(draft.webhook, id_, None, self.secrets)
         workflow = Workflow(
-            id=new_id(),
+            id=id_,
             owner_id=self.caller.id,
             **_columns(draft, WorkflowDraft.model_fields),
+            **webhook,
             created_at=now,
             updated_at=now,
         )
         self.session.add(workflow)
         self.session.flush()
-        return Saved(workflow, self._add_version(workflow, draft.definition))
+        return Saved(workflow, self._add_version(workflow, draft.definition), new_secret)
 
     def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
         """Return a page of the workflows, newest first, and the next page's cursor."""
@@ -100,15 +108,20 @@ class Workflows:
         others = self._other_problems(changes, saved.workflow)
         check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue, others)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
-        values = _columns(changes, sent)
+        values, new_secret = _columns(changes, sent), None
+        if "webhook" in sent:
+            webhook, new_secret = webhook_values(
+                changes.webhook, workflow_id, saved.workflow, self.secrets
+            )
+            values |= webhook
         if is_new_version:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
         self._compare_and_set(saved.workflow, values, if_match)
         if definition is None or not is_new_version:
-            return saved
-        return Saved(saved.workflow, self._add_version(saved.workflow, definition))
+            return replace(saved, new_secret=new_secret)
+        return Saved(saved.workflow, self._add_version(saved.workflow, definition), new_secret)
 
     def delete(self, workflow_id: str, if_match: Collection[int] | None) -> None:
         """Hide a workflow and stop its triggers; its runs stay readable.
@@ -122,17 +135,21 @@ class Workflows:
         _require_match(workflow, if_match)
         self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
 
-    def rotate_webhook(self, workflow_id: str) -> Saved:
-        """Give the webhook address another token; the old one is refused from now on.
+    def rotate_webhook(self, workflow_id: str, rotation: Rotation) -> Saved:
+        """Give the webhook another token, or secret; the one before counts as long as they are to overlap.
 
         Raises:
             NotFound: it is absent or another owner's.
+            InvalidInput: the new secret cannot be used, or there is none to replace.
             Conflict: somebody else changed it at the same moment.
         """
         saved = self.get(workflow_id)
-        serial = saved.workflow.webhook_serial + 1
-        self._compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
-        return saved
+        now = self.clock.now()
+        values, new_secret = rotation_values(rotation, saved.workflow, self.secrets, now)
+        self._compare_and_set(saved.workflow, values, None)
+        change = Change("webhook.rotated", "workflow", workflow_id, saved.workflow.owner_id)
+        record(self.session, self.caller, change)
+        return replace(saved, new_secret=new_secret)
 
     def versions(
         self, workflow_id: str, limit: int, cursor: str | None
@@ -161,7 +178,8 @@ class Workflows:
         self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None
     ) -> Sequence[Problem]:
         hooks = hook_problems(self.session, self.caller.id, form)
-        return [*event_problems(form, saved), *hooks]
+        webhook = webhook_problems(form, saved, self.secrets)
+        return [*event_problems(form, saved), *hooks, *webhook]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
@@ -252,8 +270,6 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
     """Return the columns for the fields that were sent."""
     plain = ("name", "description", "enabled")
     columns: dict[str, Any] = {name: getattr(form, name) for name in plain if name in sent}
-    if "webhook" in sent:
-        columns["webhook_auth"] = form.webhook.auth
     if "dedupe" in sent:
         dedupe = form.dedupe or Dedupe()
         columns["dedupe_key"] = dedupe.key

@@ -19,6 +19,7 @@ LARGE = frozenset(
         "approval_links",
         "hook_calls",
         "workflow_versions",
+        "webhook_deliveries",
     }
 )
 """Tables that grow with every run, or every save. The others (users, workflows, schedules, workers) stay small enough that
@@ -131,6 +132,12 @@ _STATEMENTS = (
     f"""
     INSERT INTO evidence (id, run_id, path, attempt, kind, title, content, sha256, at)
     SELECT pg_temp.id('evidence', n), pg_temp.id('run', n), 'step_1', 1, 'note', '', {_JSON}, repeat('x', 64), now()
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO webhook_deliveries (workflow_id, key, delivery_id, run_id, expires_at)
+    SELECT pg_temp.id('workflow', n % {WORKFLOWS} + 1), md5(n::text), CASE WHEN n % 2 = 0 THEN 'delivery ' || n END,
+           pg_temp.id('run', n), now() + interval '1 day'
     FROM generate_series(1, {RUNS}) n
     """,
     f"""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json, media_type
 from app.api.container import Container, container_of
@@ -20,15 +21,17 @@ from app.api.deps import (
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.rates import count_call, require_room, show_standing
 from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
 from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
-from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
+from app.core.errors import AutomateError, MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
 from app.core.permissions import Scope
 from app.core.security.tokens import TokenClaims, read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
 from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
+from app.services.rate_limits import Counted
 from app.services.run_watch import may_see
 from app.services.triggers import TriggerAnswer, TriggerRequest
 
@@ -53,20 +56,29 @@ async def trigger_webhook(request: Request) -> Response:
     `authorized_users`, only they and the owner, logged in, get the output; others get the run's id and status.
     """
     container = container_of(request)
+    workflow_id = object_id(request.path_params["workflow_id"], "workflow")
     caller = _caller(request, container)
+    if caller is not None:
+        count_call(request.scope, Counted.USER, caller.user_id)
+    require_room(request.scope, Counted.WORKFLOW, workflow_id)
+    value, fault = await _input_of(request)
     token = _token_in_query(request) or request.headers.get(WEBHOOK_TOKEN_HEADER)
     answer = await container.triggers.submit(
         TriggerRequest(
-            workflow_id=object_id(request.path_params["workflow_id"], "workflow"),
+            workflow_id=workflow_id,
             kind=TriggerKind.WEBHOOK,
             caller=caller,
             token=token,
-            input=await _input_of(request),
+            input=value,
             idempotency_key=await idempotency_key(request),
             headers=request.headers,
             version=None,
+            body=await request.body(),
+            fault=fault,
+            address=request.client.host if request.client else None,
         )
     )
+    show_standing(request.scope, Counted.WORKFLOW, workflow_id)
     seconds = wait_seconds(request)
     outcome = await await_outcome(
         request, container.run_watch, answer.run_id, seconds, until_end=False
@@ -156,12 +168,20 @@ def _caller(request: Request, container: Container) -> TokenClaims | None:
         return None
 
 
-async def _input_of(request: Request) -> Any:
+async def _input_of(request: Request) -> tuple[Any, AutomateError | None]:
+    """Return the body's value, or why it has none: that is for callers alone who may call."""
+    body = await request.body()
+    try:
+        return await _value_of(request, body), None
+    except AutomateError as fault:
+        return None, fault
+
+
+async def _value_of(request: Request, body: bytes) -> Any:
     if not has_body(request):
         return {}
     kind = media_type(request)
     if is_json(kind):
-        body = await request.body()
         return parse_json(body) if body else {}
     if kind in FORM_TYPES:
         return await _form_of(request)
@@ -179,14 +199,21 @@ async def _form_of(request: Request) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise MalformedBody("The form is not valid UTF-8: encode its text as UTF-8.") from None
     if pairs is None:
-        async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
-            pairs = form.multi_items()
+        pairs = await _parts(request)
     fields: dict[str, list[Any]] = {}
     for name, found in pairs:
         fields.setdefault(name, []).append(found)
     value = {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
     check_json(value)
     return value
+
+
+async def _parts(request: Request) -> list[tuple[str, Any]]:
+    try:
+        async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
+            return [*form.multi_items()]
+    except HTTPException as error:
+        raise MalformedBody(f"The form cannot be read: {error.detail}") from None
 
 
 def _url_encoded(text: str) -> list[tuple[str, Any]]:
