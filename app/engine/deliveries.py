@@ -4,7 +4,8 @@ What was signed makes a delivery's key, so whoever has recorded a call gets no s
 signed (an `Idempotency-Key`, GitHub's delivery id). The key is unique in the database, in the transaction of its run.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,50 +19,47 @@ from app.db.statement import Statement
 from app.db.types import Id, Status, UtcDateTime
 from app.engine.intake import Accepted, NewRun, accept
 
-_COLUMNS = {"workflow_id": "uuid", "key": "text", "delivery_id": "text", "run_id": "uuid"}
 # Take deliveries that nobody has taken: neither by what was signed nor by the sender's id.
 TAKE_DELIVERIES = Statement(
     """
-    INSERT INTO webhook_deliveries (workflow_id, key, delivery_id, run_id, expires_at)
-    SELECT workflow_id, key, delivery_id, run_id, expires_at FROM {rows} WHERE true
+    INSERT INTO webhook_deliveries (key, sender_key, workflow_id, run_id, expires_at)
+    SELECT key, sender_key, workflow_id, run_id, expires_at FROM {rows} WHERE true
     ON CONFLICT DO NOTHING
     RETURNING run_id
     """,
-    rows=_COLUMNS | {"expires_at": "timestamptz"},
+    rows={
+        "key": "text",
+        "sender_key": "text",
+        "workflow_id": "uuid",
+        "run_id": "uuid",
+        "expires_at": "timestamptz",
+    },
     returns={"run_id": Id()},
 )
-# Delete those in the way whose time is up; the duty that does so comes once a minute.
-FREE_DELIVERIES = Statement(
-    """
-    DELETE FROM webhook_deliveries WHERE (workflow_id, key) IN (
-        SELECT d.workflow_id, d.key FROM {rows} JOIN webhook_deliveries d ON d.workflow_id = v.workflow_id AND d.key = v.key
-        WHERE d.expires_at <= :now
-        UNION ALL
-        SELECT d.workflow_id, d.key FROM {rows} JOIN webhook_deliveries d
-            ON d.workflow_id = v.workflow_id AND d.delivery_id = v.delivery_id
-        WHERE d.expires_at <= :now)
-    RETURNING run_id
-    """,
-    rows=_COLUMNS,
-    takes={"now": UtcDateTime()},
-    returns={"run_id": Id()},
-)
-# The earlier delivery with this key, or with this id; its run, unless that is no longer kept.
+
+
+def _free_by(column: str) -> Statement:
+    """Return what deletes those in the way whose time is up: the duty that does so comes once a minute."""
+    return Statement(
+        f"DELETE FROM webhook_deliveries WHERE {column} {{among_ids}} AND expires_at <= :now RETURNING run_id",  # noqa: S608 - a column of ours
+        rows={"id": "text"},
+        takes={"now": UtcDateTime()},
+        returns={"run_id": Id()},
+    )
+
+
+FREE_BY_KEY, FREE_BY_SENDER_KEY = _free_by("key"), _free_by("sender_key")
+# Earlier deliveries, with their runs, unless those are no longer kept.
 FIND_DELIVERIES = Statement(
     """
-    SELECT v.run_id AS asked_by, d.key, d.delivery_id, d.run_id, r.status
-    FROM {rows} JOIN webhook_deliveries d ON d.workflow_id = v.workflow_id AND d.key = v.key
-    LEFT JOIN runs r ON r.id = d.run_id
-    UNION ALL
-    SELECT v.run_id AS asked_by, d.key, d.delivery_id, d.run_id, r.status
-    FROM {rows} JOIN webhook_deliveries d ON d.workflow_id = v.workflow_id AND d.delivery_id = v.delivery_id AND d.key <> v.key
+    SELECT v.run_id AS asked_by, d.sender_key, d.run_id, r.status
+    FROM {rows} JOIN webhook_deliveries d ON d.key = v.id AND d.key {among_ids}
     LEFT JOIN runs r ON r.id = d.run_id
     """,
-    rows=_COLUMNS,
+    rows={"id": "text", "run_id": "uuid"},
     returns={
         "asked_by": Id(),
-        "key": String(),
-        "delivery_id": String(),
+        "sender_key": String(),
         "run_id": Id(),
         "status": Status(RunStatus),
     },
@@ -69,21 +67,19 @@ FIND_DELIVERIES = Statement(
 # A delivery that repeats an earlier trigger by its idempotency key: its run is that one.
 POINT_DELIVERIES = Statement(
     """
-    UPDATE webhook_deliveries AS d SET run_id = v.run_id FROM {rows}
-    WHERE d.workflow_id = v.workflow_id AND d.key = v.key
+    UPDATE webhook_deliveries SET run_id = v.run_id FROM {rows}
+    WHERE webhook_deliveries.key = v.id AND webhook_deliveries.key {among_ids}
     """,
-    rows=_COLUMNS,
+    rows={"id": "text", "run_id": "uuid"},
 )
-EXPIRE_DELIVERIES = Statement(
+FIND_EXPIRED_DELIVERIES = Statement(
     """
-    DELETE FROM webhook_deliveries WHERE (workflow_id, key) IN (
-        SELECT workflow_id, key FROM webhook_deliveries WHERE expires_at <= :now
-        ORDER BY expires_at LIMIT :batch {skip_locked})
-    RETURNING run_id
+    SELECT key FROM webhook_deliveries WHERE expires_at <= :now ORDER BY expires_at LIMIT :batch {skip_locked}
     """,
     takes={"now": UtcDateTime(), "batch": Integer()},
-    returns={"run_id": Id()},
+    returns={"key": String()},
 )
+Row = Mapping[str, Any]
 
 
 def accept_once(
@@ -109,36 +105,34 @@ def accept_once(
 
 def expire_deliveries(connection: Connection, now: datetime, batch: int) -> int:
     """Delete deliveries whose time is up; returns how many."""
-    return len(EXPIRE_DELIVERIES.run(connection, now=now, batch=batch))
+    found = FIND_EXPIRED_DELIVERIES.run(connection, now=now, batch=batch)
+    return len(FREE_BY_KEY.run(connection, [{"id": row.key} for row in found], now=now))
 
 
-def _take(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
-) -> Sequence[Mapping[str, Any]]:
+def _take(connection: Connection, rows: Sequence[Row], now: datetime) -> Sequence[Row]:
     """Insert deliveries; returns those that were taken before."""
     left = _insert(connection, rows)
-    if left and FREE_DELIVERIES.run(connection, left, now=now):
-        left = _insert(connection, left)
-    return left
+    if not left:
+        return left
+    ids = [{"id": row["sender_key"]} for row in left if row["sender_key"]]
+    freed = [*FREE_BY_KEY.run(connection, _by_key(left), now=now)]
+    freed += FREE_BY_SENDER_KEY.run(connection, ids, now=now) if ids else ()
+    return _insert(connection, left) if freed else left
 
 
-def _insert(
-    connection: Connection, rows: Sequence[Mapping[str, Any]]
-) -> Sequence[Mapping[str, Any]]:
+def _insert(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
     # In one order, so that two processes which take the same deliveries never wait in a circle.
-    ordered = sorted(rows, key=lambda row: (row["workflow_id"], row["key"]))
+    ordered = sorted(rows, key=lambda row: str(row["key"]))
     taken = {row.run_id for row in TAKE_DELIVERIES.run(connection, ordered)}
     return [row for row in ordered if row["run_id"] not in taken]
 
 
 def _point_to_earlier(
-    connection: Connection,
-    rows: Sequence[Mapping[str, Any]],
-    answers: Mapping[str, Accepted | Replayed],
+    connection: Connection, rows: Sequence[Row], answers: Mapping[str, Accepted | Replayed]
 ) -> None:
     """Let deliveries whose runs were not made, for their idempotency keys, name the runs that hold those."""
     repeated = [
-        {**_without_time(row), "run_id": answer.run_id}
+        {"id": row["key"], "run_id": answer.run_id}
         for row in rows
         if isinstance(answer := answers.get(row["run_id"]), Accepted) and answer.duplicate
     ]
@@ -146,31 +140,31 @@ def _point_to_earlier(
         POINT_DELIVERIES.run(connection, repeated)
 
 
-def _find(
-    connection: Connection, left: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Accepted | Replayed]:
+def _find(connection: Connection, left: Mapping[str, Row]) -> dict[str, Accepted | Replayed]:
     """Return the answer to each call that was taken before, by the id that its run would have had."""
-    if not left:
-        return {}
     answers: dict[str, Accepted | Replayed] = {id_: Replayed() for id_ in left}
-    for row in FIND_DELIVERIES.run(connection, [_without_time(row) for row in left.values()]):
-        asked = left[row.asked_by]
-        same = (row.key, row.delivery_id) == (asked["key"], asked["delivery_id"])
-        if same and row.status is not None:
+    found = FIND_DELIVERIES.run(connection, _by_key(left.values())) if left else ()
+    for row in found:
+        if row.sender_key == left[row.asked_by]["sender_key"] and row.status is not None:
             answers[row.asked_by] = Accepted(row.run_id, row.status, duplicate=True)
     return answers
 
 
-def _row(run_id: str, run: NewRun, now: datetime) -> dict[str, Any]:
+def _by_key(rows: Iterable[Row]) -> list[Row]:
+    return [{"id": row["key"], "run_id": row["run_id"]} for row in rows]
+
+
+def _row(run_id: str, run: NewRun, now: datetime) -> Row:
     assert run.delivery is not None  # noqa: S101 - asked for by the caller
+    sender_id = run.delivery.id
     return {
+        "key": _of(run.workflow_id, run.delivery.key),
+        "sender_key": None if sender_id is None else _of(run.workflow_id, sender_id),
         "workflow_id": run.workflow_id,
-        "key": run.delivery.key,
-        "delivery_id": run.delivery.id,
         "run_id": run_id,
         "expires_at": now + timedelta(seconds=run.delivery.kept_seconds),
     }
 
 
-def _without_time(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in _COLUMNS}
+def _of(workflow_id: str, text: str) -> str:
+    return hashlib.sha256(f"{workflow_id}:{text}".encode()).hexdigest()

@@ -9,16 +9,16 @@ from app.db.types import Id, UtcDateTime
 
 
 class WebhookDelivery(SQLModel, table=True):
-    """A call whose signature held, by what was signed and by the sender's own id for it."""
+    """A call whose signature held, by hashes over the workflow and what was signed, or the sender's own id."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
-        Index("webhook_deliveries_by_id", "workflow_id", "delivery_id", unique=True),
+        Index("webhook_deliveries_by_sender", "sender_key", unique=True),
         Index("webhook_deliveries_expired", "expires_at"),
     )
 
-    workflow_id: str = Field(primary_key=True, sa_type=Id)
     key: str = Field(primary_key=True, max_length=64)
-    delivery_id: str | None = Field(default=None, max_length=200)
+    sender_key: str | None = Field(default=None, max_length=64)
+    workflow_id: str = Field(sa_type=Id)
     run_id: str = Field(sa_type=Id)
     expires_at: datetime = Field(sa_type=UtcDateTime)

@@ -34,16 +34,14 @@ def upgrade() -> None:
     _replace(OLD, NEW)
     op.create_table(
         DELIVERIES,
-        sa.Column("workflow_id", Id(), nullable=False),
         sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("delivery_id", sa.String(200), nullable=True),
+        sa.Column("sender_key", sa.String(64), nullable=True),
+        sa.Column("workflow_id", Id(), nullable=False),
         sa.Column("run_id", Id(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("workflow_id", "key"),
+        sa.PrimaryKeyConstraint("key"),
     )
-    op.create_index(
-        "webhook_deliveries_by_id", DELIVERIES, ["workflow_id", "delivery_id"], unique=True
-    )
+    op.create_index("webhook_deliveries_by_sender", DELIVERIES, ["sender_key"], unique=True)
     op.create_index("webhook_deliveries_expired", DELIVERIES, ["expires_at"])
 
 

@@ -135,8 +135,8 @@ _STATEMENTS = (
     FROM generate_series(1, {RUNS}) n
     """,
     f"""
-    INSERT INTO webhook_deliveries (workflow_id, key, delivery_id, run_id, expires_at)
-    SELECT pg_temp.id('workflow', n % {WORKFLOWS} + 1), md5(n::text), CASE WHEN n % 2 = 0 THEN 'delivery ' || n END,
+    INSERT INTO webhook_deliveries (key, sender_key, workflow_id, run_id, expires_at)
+    SELECT md5(n::text), CASE WHEN n % 2 = 0 THEN 'sender ' || n END, pg_temp.id('workflow', n % {WORKFLOWS} + 1),
            pg_temp.id('run', n), now() + interval '1 day'
     FROM generate_series(1, {RUNS}) n
     """,
