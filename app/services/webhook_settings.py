@@ -37,7 +37,8 @@ def webhook_problems(
                 yield _problem(name, "needs_signature", detail)
         return
     yield from _header_problems(webhook)
-    yield from _secret_problems(webhook.secret or _stored(saved, secrets), _scheme(webhook))
+    secret = _stored(saved, secrets) if webhook.secret is None else webhook.secret
+    yield from _secret_problems(secret, _scheme(webhook))
 
 
 def webhook_values(
