@@ -21,8 +21,9 @@ from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
 from app.engine.registry import Catalogue, load_catalogue
 from app.services.events import EventDesk
-from app.services.rate_limits import RateLimits, rate_limits
+from app.services.rate_limits import RateLimits
 from app.services.run_watch import RunWatch
+from app.services.shared_rates import rate_limits
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk

@@ -14,22 +14,17 @@ from math import ceil, floor
 from typing import Final, Protocol
 
 import redis
-from limits import RateLimitItem, parse
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from limits import RateLimitItem
 
 from app.core.clock import Clock
-from app.core.config import Settings
-from app.core.errors import ConfigurationError, TooManyRequests
+from app.core.errors import TooManyRequests
 from app.core.logging import get_logger
 
 SYNC_SECONDS: Final = 0.1
 REDIS_PAUSE_SECONDS: Final = 10.0
-REDIS_TIMEOUT_SECONDS: Final = 0.5
 MAX_TALLIES: Final = 100_000
 """Callers that one process knows at a time: about 30 MB. The one that it has known longest goes first."""
-NAMESPACE: Final = "LIMITS:rate"
-OFF: Final = frozenset({"", "off", "none"})
+_ROUNDING: Final = 1e-6
 log = get_logger(__name__)
 
 
@@ -132,7 +127,7 @@ class RateLimits:
         return bool(self._items)
 
     def close(self) -> None:
-        """Stop sharing."""
+        """Share what is left, and stop."""
         self._closed.set()
         self._news.set()
         if self._thread is not None:
@@ -211,79 +206,18 @@ class RateLimits:
         while not self._closed.is_set():
             self._news.wait()
             self._news.clear()
-            pause = SYNC_SECONDS
-            try:
-                self.share_now()
-            except redis.RedisError as error:
-                log.warning("rate_limits_without_redis", error=str(error))
-                pause = REDIS_PAUSE_SECONDS
-                self._news.set()
-            self._closed.wait(pause)
+            self._closed.wait(self._share_if_possible())
+        self._share_if_possible()
 
-
-class RedisCounts:
-    """The counts of all processes, in Redis: one round trip, however many callers there were."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._redis = redis.Redis.from_url(
-            redis_url,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-
-    def add(
-        self, new: Counters, seconds: Mapping[Counted, int]
-    ) -> Mapping[tuple[Counted, str, int], tuple[int, int]]:
-        """Add to the counters; they go when no window needs them any more.
-
-        Raises:
-            redis.RedisError: Redis does not answer.
-        """
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for (counted, who, window), calls in new.items():
-                name = f"{NAMESPACE}/{counted}/{who}/{seconds[counted]}/"
-                pipeline.incrby(f"{name}{window}", calls)
-                pipeline.expire(f"{name}{window}", 2 * seconds[counted])
-                pipeline.get(f"{name}{window - 1}")
-            answers = pipeline.execute()
-        totals = zip(answers[::3], answers[2::3], strict=True)
-        return {
-            key: (int(total), int(before or 0))
-            for key, (total, before) in zip(new, totals, strict=True)
-        }
-
-
-def rate_limits(settings: Settings, clock: Clock) -> RateLimits:
-    """Return the limits that the settings name.
-
-    Raises:
-        ConfigurationError: one of them is written in another way.
-    """
-    texts = {
-        Counted.USER: settings.rate_limit_per_user,
-        Counted.KEY: settings.rate_limit_per_key,
-        Counted.ADDRESS: settings.rate_limit_per_address,
-        Counted.WORKFLOW: settings.rate_limit_per_workflow,
-    }
-    items = {
-        counted: _item(f"RATE_LIMIT_PER_{counted.upper()}", text)
-        for counted, text in texts.items()
-        if text is not None and text.strip().lower() not in OFF
-    }
-    return RateLimits(items, clock, RedisCounts(settings.redis_url) if settings.redis_url else None)
-
-
-def _item(name: str, text: str) -> RateLimitItem:
-    try:
-        item = parse(text)
-    except ValueError:
-        item = None
-    if item is None or item.amount < 1:
-        raise ConfigurationError(
-            f"{name}: {text!r} is no rate limit: write it as 6000/minute, 100/second or 50 per 10 minutes; `off` is none."
-        )
-    return item
+    def _share_if_possible(self) -> float:
+        """Return how long to wait before the next time."""
+        try:
+            self.share_now()
+        except redis.RedisError as error:
+            log.warning("rate_limits_without_redis", error=str(error))
+            self._news.set()
+            return REDIS_PAUSE_SECONDS
+        return SYNC_SECONDS
 
 
 def _seconds_to_wait(tally: _Tally, amount: int, seconds: int, into: float) -> int:
@@ -293,4 +227,4 @@ def _seconds_to_wait(tally: _Tally, amount: int, seconds: int, into: float) -> i
         wait = seconds * (1 - room / tally.before) - into
     else:
         wait = seconds - into + seconds * (1 - amount / tally.total)
-    return max(1, ceil(wait))
+    return max(1, floor(wait + _ROUNDING) + 1)

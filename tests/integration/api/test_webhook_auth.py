@@ -91,7 +91,7 @@ async def test_what_is_not_signed_with_this_secret_is_refused(
         }
 
     answers = {
-        name: await _call(ada.http, saved, {k: v.encode("latin-1") for k, v in headers.items()})  # type: ignore[misc]
+        name: await _call(ada.http, saved, {k: v.encode("latin-1") for k, v in headers.items()})
         for name, headers in wrong.items()
     }
     formatted = await _call(ada.http, saved, right, orjson.dumps(orjson.loads(BODY)))
