@@ -83,7 +83,7 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "The workflow has 1 problem: mend what `errors` lists and send it again.",
     ),
     429: (
-        "Too many attempts",
+        "Too many attempts, or requests: wait as long as `Retry-After` says",
         "too_many_requests",
         "Too many attempts: try again in 42 seconds.",
     ),
@@ -106,7 +106,7 @@ PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of a route's errors."""
-    return {status: _documented(status) for status in sorted({*statuses, 503})}
+    return {status: _documented(status) for status in sorted({*statuses, 429, 503})}
 
 
 def install_openapi(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ Every answer to a call that a limit applies to says how the caller stands, in th
 of draft-ietf-httpapi-ratelimit-headers.
 """
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +18,7 @@ from app.services.rate_limits import Counted, RateLimits, Standing
 
 LIMITED: Final = "/api/"
 """Not: health checks, metrics and documentation, which whoever runs the platform reads."""
-STANDINGS: Final = "automateos.standings"
+TALLY: Final = "automateos.tally"
 
 
 class RateGuard:
@@ -29,26 +30,40 @@ class RateGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the call, and tell in its answer how the caller stands."""
         limits = _limits_of(scope)
-        if limits is None or not limits.any or not scope["path"].startswith(LIMITED):
+        if limits is None or not scope["path"].startswith(LIMITED):
             await self.app(scope, receive, send)
             return
-        standings: list[Standing] = []
-        scope[STANDINGS] = standings
+        tally = scope[TALLY] = _Tally(limits)
 
         async def send_with_standings(message: Message) -> None:
-            if standings and message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), *_fields(standings)]
+            if tally.standings and message["type"] == "http.response.start":
+                headers = [*message.get("headers", ()), *_fields(tally.standings)]
                 message = {**message, "headers": headers}
             await send(message)
 
-        client = scope.get("client")
         try:
-            count_call(scope, Counted.ADDRESS, counted_as(client[0] if client else "unknown"))
+            if limits.limits(Counted.ADDRESS):
+                client = scope.get("client")
+                count_call(scope, Counted.ADDRESS, counted_as(client[0] if client else "unknown"))
         except TooManyRequests as error:
             count_refusal(scope, error.code)
             await problem_of(error)(scope, receive, send_with_standings)
             return
         await self.app(scope, receive, send_with_standings)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How a call stands with the limits that were asked so far."""
+
+    limits: RateLimits
+    standings: list[Standing] = field(default_factory=list)
+
+    def note(self, standing: Standing | None) -> Standing | None:
+        """Tell of it in the answer."""
+        if standing is not None:
+            self.standings.append(standing)
+        return standing
 
 
 def count_call(scope: Scope, counted: Counted, who: str) -> None:
@@ -57,9 +72,9 @@ def count_call(scope: Scope, counted: Counted, who: str) -> None:
     Raises:
         TooManyRequests: it is one too many.
     """
-    limits = _limits_of(scope)
-    if limits is not None:
-        _note(scope, limits.count(counted, who))
+    tally: _Tally | None = scope.get(TALLY)
+    if tally is not None and (standing := tally.note(tally.limits.count(counted, who))):
+        standing.require()
 
 
 def require_room(scope: Scope, counted: Counted, who: str) -> None:
@@ -68,31 +83,26 @@ def require_room(scope: Scope, counted: Counted, who: str) -> None:
     Raises:
         TooManyRequests: it is.
     """
-    limits = _limits_of(scope)
-    standing = limits.look(counted, who) if limits is not None else None
-    if standing is not None and standing.retry_seconds is not None:
-        _note(scope, standing)
+    tally: _Tally | None = scope.get(TALLY)
+    standing = None if tally is None else tally.limits.look(counted, who)
+    if tally is not None and standing is not None and standing.retry_seconds is not None:
+        tally.note(standing)
+        standing.require()
 
 
 def show_standing(scope: Scope, counted: Counted, who: str) -> None:
     """Tell in the answer how it stands with what was counted elsewhere."""
-    limits = _limits_of(scope)
-    standing = limits.look(counted, who) if limits is not None else None
-    if standing is not None:
-        scope[STANDINGS].append(standing)
-
-
-def _note(scope: Scope, standing: Standing | None) -> None:
-    if standing is not None:
-        scope[STANDINGS].append(standing)
-        standing.require()
+    tally: _Tally | None = scope.get(TALLY)
+    if tally is not None:
+        tally.note(tally.limits.look(counted, who))
 
 
 def _limits_of(scope: Scope) -> RateLimits | None:
+    """Return the limits, if there are any."""
     if scope["type"] != "http":
         return None
     container: Container | None = getattr(scope["app"].state, "container", None)
-    return None if container is None else container.rates
+    return container.rates if container is not None and container.rates.any else None
 
 
 def _fields(standings: list[Standing]) -> list[tuple[bytes, bytes]]:

@@ -121,10 +121,12 @@ class RateLimits:
         self._news, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def any(self) -> bool:
-        """Tell whether anything is limited."""
-        return bool(self._items)
+        self.any = bool(items)
+        """Whether there is a limit at all."""
+
+    def limits(self, counted: Counted) -> bool:
+        """Tell whether such a limit is set."""
+        return counted in self._items
 
     def close(self) -> None:
         """Share what is left, and stop."""
@@ -135,11 +137,11 @@ class RateLimits:
 
     def count(self, counted: Counted, who: str) -> Standing | None:
         """Count a call unless it is one too many; None: nothing limits it."""
-        return self._ask(counted, who, take=True)
+        return self._ask(counted, who, take=True) if counted in self._items else None
 
     def look(self, counted: Counted, who: str) -> Standing | None:
         """Tell how somebody stands, without counting."""
-        return self._ask(counted, who, take=False)
+        return self._ask(counted, who, take=False) if counted in self._items else None
 
     def share_now(self) -> None:
         """Add what was counted to what all have.
@@ -166,10 +168,8 @@ class RateLimits:
                     tally.total = total + tally.unshared
                     tally.before = max(before, tally.before)
 
-    def _ask(self, counted: Counted, who: str, *, take: bool) -> Standing | None:
-        item = self._items.get(counted)
-        if item is None:
-            return None
+    def _ask(self, counted: Counted, who: str, *, take: bool) -> Standing:
+        item = self._items[counted]
         seconds = self._seconds[counted]
         window, into = divmod(self._clock.now().timestamp(), seconds)
         with self._lock:

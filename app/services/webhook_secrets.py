@@ -17,10 +17,10 @@ _REMEMBERED: Final = 4096
 FIND_OLDER_SECRETS = Statement(
     """
     SELECT id, webhook_serial, webhook_secret, webhook_old_secret FROM workflows
-    WHERE webhook_secret NOT LIKE :current OR webhook_old_secret NOT LIKE :current
+    WHERE substr(webhook_secret, 1, :letters) <> :current OR substr(webhook_old_secret, 1, :letters) <> :current
     ORDER BY id LIMIT :batch
     """,
-    takes={"current": String(), "batch": Integer()},
+    takes={"current": String(), "letters": Integer(), "batch": Integer()},
     returns={
         "id": Id(),
         "webhook_serial": Integer(),
@@ -79,7 +79,8 @@ def reencrypt(connection: Connection, keys: KeyRing, limit: int) -> int:
             return None
         return secrets.seal(workflow_id, serial, secrets.open(workflow_id, serial, stored))
 
-    found = FIND_OLDER_SECRETS.run(connection, current=f"{keys.current}:%", batch=limit)
+    current = f"{keys.current}:"
+    found = FIND_OLDER_SECRETS.run(connection, current=current, letters=len(current), batch=limit)
     rows = [
         {
             "id": row.id,

@@ -47,9 +47,10 @@ router = APIRouter(tags=["Triggers"], route_class=GuardedRoute)
 async def trigger_webhook(request: Request) -> Response:
     """Start a run with the body as its `input`: JSON, or a form as an object of its fields; no body is `{}`.
 
-    Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token,
-    and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
-    run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
+    The owner may call with their access token; everybody else as the workflow's `webhook.auth` says: with the token of
+    `webhook_url` (`?token=` or `X-Webhook-Token`), a signature over the body, an API key, or nothing (`open`). Answered `202`, the trigger is stored and yields exactly one
+    run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run, and so
+    does a signed call that comes again.
 
     With `Prefer: wait=10` it answers when the run has ended, or after 10 s (60 at most) as it would without: `200` with the
     run's output, or whatever a `respond` step of the run says, as soon as it says so. When the run's legal basis names
@@ -61,7 +62,8 @@ async def trigger_webhook(request: Request) -> Response:
     if caller is not None:
         count_call(request.scope, Counted.USER, caller.user_id)
     require_room(request.scope, Counted.WORKFLOW, workflow_id)
-    value, fault = await _input_of(request)
+    body = await request.body()
+    value, fault = await _input_of(request, body)
     token = _token_in_query(request) or request.headers.get(WEBHOOK_TOKEN_HEADER)
     answer = await container.triggers.submit(
         TriggerRequest(
@@ -73,7 +75,7 @@ async def trigger_webhook(request: Request) -> Response:
             idempotency_key=await idempotency_key(request),
             headers=request.headers,
             version=None,
-            body=await request.body(),
+            body=body,
             fault=fault,
             address=request.client.host if request.client else None,
         )
@@ -168,9 +170,8 @@ def _caller(request: Request, container: Container) -> TokenClaims | None:
         return None
 
 
-async def _input_of(request: Request) -> tuple[Any, AutomateError | None]:
+async def _input_of(request: Request, body: bytes) -> tuple[Any, AutomateError | None]:
     """Return the body's value, or why it has none: that is for callers alone who may call."""
-    body = await request.body()
     try:
         return await _value_of(request, body), None
     except AutomateError as fault:
