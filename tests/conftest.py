@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 @pytest.fixture
 def postgres_url(servers: Servers) -> Iterator[str]:
     """A migrated, empty Postgres database of the test's own."""
+    with _clone(servers) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_postgres_url(servers: Servers) -> Iterator[str]:
+    """A migrated, empty Postgres database for the tests of a module, which leave it as they find it."""
+    with _clone(servers) as url:
+        yield url
+
+
+@contextmanager
+def _clone(servers: Servers) -> Iterator[str]:
     name = f"test_{new_id().replace('-', '')}"
     _administer(
         servers.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy'

@@ -14,8 +14,10 @@ from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.core.security.encryption import KeyRing, key_ring
 from app.db.base import make_engine
+from app.db.tenancy import Tenancy
 from app.engine.artifacts.address import open_artifacts
 from app.engine.artifacts.store import ArtifactStore
+from app.engine.audit.appending import audit_key, keep_audit
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.egress.policy import build_policy
 from app.engine.metrics.api import ApiMetrics
@@ -37,6 +39,7 @@ class Container:
     settings: Settings
     key: str
     keys: KeyRing
+    tenancy: Tenancy
     engine: Engine
     clock: Clock
     catalogue: Catalogue
@@ -67,7 +70,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
     key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
-    engine, redis = make_engine(database_url), connect_redis(redis_url)
+    engine, redis = _database(database_url, key), connect_redis(redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
@@ -93,6 +96,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
             settings,
             key,
             keys,
+            Tenancy(engine),
             engine,
             clock,
             catalogue,
@@ -126,6 +130,12 @@ def _servers(settings: Settings) -> tuple[str, str]:
             f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
         )
     return settings.database_url, settings.redis_url
+
+
+def _database(url: str, key: str) -> Engine:
+    engine = make_engine(url)
+    keep_audit(engine, audit_key(key))
+    return engine
 
 
 def container_of(connection: HTTPConnection) -> Container:

@@ -26,6 +26,7 @@ from app.services.workflows import Workflows
 
 LOGIN_PATH = "/api/v1/login"
 MAX_CURSOR = 2048
+IF_MATCH = r'^(\*|(W/)?"[0-9]{1,9}"(, ?(W/)?"[0-9]{1,9}")*)$'
 bearer = OAuth2PasswordBearer(
     tokenUrl=LOGIN_PATH,
     auto_error=False,
@@ -119,8 +120,17 @@ CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
+def get_tenant_session(container: Services, caller: CurrentCaller, session: OpenSession) -> Session:
+    """Return the request's session, confined to what the caller may see: a query that forgets to ask whose finds nothing."""
+    container.tenancy.confine(session, caller.owners, caller.email)
+    return session
+
+
+TenantSession = Annotated[Session, Depends(get_tenant_session, scope="function")]
+
+
 async def get_workflows(
-    container: Services, caller: CurrentCaller, session: OpenSession
+    container: Services, caller: CurrentCaller, session: TenantSession
 ) -> Workflows:
     """Return what the caller may do with their workflows."""
     return Workflows(
@@ -128,7 +138,7 @@ async def get_workflows(
     )
 
 
-async def get_runs(caller: CurrentCaller, session: OpenSession) -> Runs:
+async def get_runs(caller: CurrentCaller, session: TenantSession) -> Runs:
     """Return what the caller may read of their runs."""
     return Runs(session, caller)
 
@@ -155,9 +165,11 @@ async def get_approvals(caller: CurrentCaller, session: OpenSession, hand_on: Ha
     return Approvals(session, caller, hand_on)
 
 
-async def get_approval_links(session: OpenSession, hand_on: HandsOn) -> ApprovalLinks:
+async def get_approval_links(
+    request: Request, session: OpenSession, hand_on: HandsOn
+) -> ApprovalLinks:
     """Return what whoever has a one-time link may see and decide."""
-    return ApprovalLinks(session, hand_on)
+    return ApprovalLinks(session, hand_on, address_of(request))
 
 
 async def approval_id_in_path(approval_id: str) -> str:
@@ -194,6 +206,7 @@ async def if_match(
             alias="If-Match",
             description='The `ETag` that you read, such as `"3"`: the change is refused (412) when somebody else was faster.',
             max_length=1024,
+            json_schema_extra={"pattern": IF_MATCH},
         ),
     ] = None,
 ) -> frozenset[int] | None:
@@ -241,5 +254,10 @@ Limit = Annotated[
     int, Query(ge=1, le=MAX_LIMIT, description=f"Most items to return; {DEFAULT_LIMIT} if unset.")
 ]
 Cursor = Annotated[
-    str | None, Query(max_length=MAX_CURSOR, description="`next_cursor` of the page before.")
+    str | None,
+    Query(
+        max_length=MAX_CURSOR,
+        description="`next_cursor` of the page before.",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
+    ),
 ]

@@ -7,11 +7,13 @@ from typing import Any, Final
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from app.api.refusals import count_refusal
 from app.core.errors import (
@@ -153,7 +155,21 @@ async def _handle_http(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {request.url.path}: /docs lists every address."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not possible here: /docs lists what is."
+        return problem_response(405, code, detail, headers={"Allow": _allowed_methods(request)})
     return problem_response(error.status_code, code, detail, headers=error.headers)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Return what is possible at an address, by all of its routes: the framework names those of the first."""
+    fitting = [
+        route
+        for route in iter_route_contexts(request.app.routes)
+        if route.path is not None and compile_path(route.path)[0].match(request.url.path)
+    ]
+    # `/runs/cancel` also fits `/runs/{run_id}`, which is another address.
+    address = min((str(route.path) for route in fitting), key=lambda path: path.count("{"))
+    same = [route for route in fitting if route.path == address]
+    return ", ".join(sorted({method for route in same for method in route.methods or ()}))
 
 
 async def _handle_outage(request: Request, error: Exception) -> Response:

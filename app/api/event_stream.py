@@ -65,6 +65,7 @@ async def _tell(
 
 def _read(container: Container, feed: Feed) -> tuple[list[Change], bool]:
     with Session(container.engine) as session:
+        container.tenancy.confine(session, feed.caller.owners, feed.caller.email)
         changes, over = feed.read(session)
         return list(changes), over
 

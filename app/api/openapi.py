@@ -42,6 +42,10 @@ TAGS: Final = [
     },
     {"name": "Nodes", "description": "The building blocks: what a step can be."},
     {
+        "name": "Audit",
+        "description": "What was done, by whom: chained, so that nothing changes unseen.",
+    },
+    {
         "name": "Operators",
         "description": "What the whole platform does, and numbers for Prometheus.",
     },
@@ -87,6 +91,11 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "too_many_requests",
         "Too many attempts: try again in 42 seconds.",
     ),
+    431: (
+        "Headers too large",
+        "headers_too_large",
+        "The headers exceed 32 KiB: send less.",
+    ),
     503: (
         "A server that this needs does not answer",
         "unavailable",
@@ -104,9 +113,13 @@ BODY_PROBLEMS: Final = (400, 413, 415, 422)
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 
+ANYWHERE: Final = (400, 429, 431, 503)
+"""What is answered before a request reaches its endpoint, or instead of it."""
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of a route's errors."""
-    return {status: _documented(status) for status in sorted({*statuses, 429, 503})}
+    return {status: _documented(status) for status in sorted({*statuses, *ANYWHERE})}
 
 
 def install_openapi(app: FastAPI) -> None:

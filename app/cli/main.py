@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("app.cli.runs", "List runs, show one."),
     "node": ("app.cli.node", "List, show, make and try node types."),
     "user": ("app.cli.user", "Make accounts, list them, change roles."),
+    "audit": ("app.cli.audit", "List, export and check the audit log."),
     "migrate": ("app.cli.migrate", "Bring the database to the newest schema."),
 }
 

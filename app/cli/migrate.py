@@ -4,7 +4,7 @@ import typer
 
 from app.cli.connections import with_servers
 from app.core.config import load_settings
-from app.db.migrate import upgrade
+from app.db.migrate import prepare
 
 app = typer.Typer(add_completion=False)
 
@@ -13,5 +13,5 @@ app = typer.Typer(add_completion=False)
 def migrate() -> None:
     """Bring the database to the newest schema; does nothing when it is there. `up` does it by itself."""
     with with_servers(load_settings(), "database_url") as settings:
-        upgrade(settings.database_url or "")
+        prepare(settings.database_url or "", settings.owner_url)
     typer.echo("The database is at the newest schema.")

@@ -1,5 +1,7 @@
 """`user`: make accounts, list them, change roles; also while registration is closed."""
 
+import getpass
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,10 +15,12 @@ from sqlalchemy.exc import OperationalError
 from app.core.clock import SystemClock
 from app.core.config import load_settings
 from app.core.errors import ConfigurationError, InvalidInput
-from app.core.statuses import Role
+from app.core.statuses import ActorKind, Role
 from app.db.base import make_engine
 from app.db.migrate import unreachable, upgrade
 from app.embedded.servers import servers_for
+from app.engine.audit.appending import audit_key_of, keep_audit
+from app.engine.audit.entry import Actor
 from app.schemas.auth import Registration
 from app.services import users
 
@@ -35,7 +39,8 @@ def create(
     """Make an account; the password is asked for."""
     form = _checked(email, _read_password(from_stdin=password_stdin))
     with _database() as engine:
-        user = users.register(engine, form.email, form.password, SystemClock().now(), role)
+        now = SystemClock().now()
+        user = users.register(engine, form.email, form.password, now, role, operator())
     typer.echo(f"{user.email} is {user.role} now.")
 
 
@@ -53,8 +58,13 @@ def change_role(
 ) -> None:
     """Give an account another role."""
     with _database() as engine:
-        user = users.set_role(engine, email.strip().lower(), role)
+        user = users.set_role(engine, email.strip().lower(), role, operator())
     typer.echo(f"{user.email} is {user.role} now.")
+
+
+def operator() -> Actor:
+    """Return whoever is at the command line: the platform itself, with the name that the machine knows them by."""
+    return Actor(ActorKind.SYSTEM, address=f"{getpass.getuser()}@{platform.node()}")
 
 
 def _read_password(*, from_stdin: bool) -> str:
@@ -83,6 +93,7 @@ def _database() -> Iterator[Engine]:
         url = str(settings.database_url)
         upgrade(url)
         engine = make_engine(url)
+        keep_audit(engine, audit_key_of(settings))
         try:
             yield engine
         except OperationalError as error:

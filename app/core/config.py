@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.core.errors import ConfigurationError
+from app.core.secret_files import SecretFiles
 
 SECRET_KEY_FILE = "secret_key"
 MIN_SECRET_BYTES = 32
@@ -25,6 +31,19 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - one folder for all; ours are named one by one
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then `.env`, then the files that `NAME_FILE` in either names."""
+        files = SecretFiles(settings_cls, env_settings, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, files
+
     host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     port: int = Field(default=8000, ge=1, le=65535, description="Port that the API listens on.")
     data_dir: Path = Field(
@@ -34,6 +53,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         description="Unset: embedded Postgres. Else postgresql://user:password@host/name, or sqlite:///file.db on one machine.",
+    )
+    migration_database_url: SecretStr | None = Field(
+        default=None,
+        description="The owner of the tables, for migrations alone: they make the login of DATABASE_URL, which then owns "
+        "nothing. Unset: DATABASE_URL.",
     )
     redis_url: str | None = Field(
         default=None, description="Unset: embedded Redis. Else redis://[:password@]host:6379/0."
@@ -125,6 +149,11 @@ class Settings(BaseSettings):
         description="Where large outputs lie, shared by all workers and the API: file:///folder or s3://bucket/prefix "
         "(with AWS_* variables). Unset: DATA_DIR/artifacts.",
     )
+    audit_anchor: Path | None = Field(
+        default=None,
+        description="File to which the end of the audit log is noted once a minute, best kept where the database's "
+        "administrators cannot write. Unset: DATA_DIR/audit-anchors.jsonl.",
+    )
     idempotency_key_ttl_seconds: int = Field(
         default=KEY_TTL_SECONDS,
         ge=1,
@@ -171,6 +200,12 @@ class Settings(BaseSettings):
         description="Needed to read /metrics, as `Authorization: Bearer …`. Unset: only this machine and private networks "
         "may read it.",
     )
+
+    @property
+    def owner_url(self) -> str | None:
+        """Return MIGRATION_DATABASE_URL, if it is set."""
+        owner = self.migration_database_url
+        return None if owner is None else owner.get_secret_value()
 
     @property
     def metrics_token_text(self) -> str | None:

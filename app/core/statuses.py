@@ -157,3 +157,18 @@ class WebhookScheme(StrEnum):
     SLACK = "slack"
     HMAC = "hmac"
     """HMAC-SHA256 of the body in one header."""
+
+
+class ActorKind(StrEnum):
+    """Who did what the audit log tells of."""
+
+    USER = "user"
+    """An account that had logged in, or somebody who claimed to be one."""
+    API_KEY = "api_key"
+    """An account, by one of its API keys."""
+    LINK = "link"
+    """Whoever had a one-time link, in the name of its approver."""
+    WEBHOOK = "webhook"
+    """A caller of a webhook address."""
+    SYSTEM = "system"
+    """The platform itself, or an operator at its command line."""

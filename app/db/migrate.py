@@ -9,6 +9,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.core.errors import ConfigurationError
 from app.db.base import make_engine
+from app.db.login import ensure_login
+from app.db.walls import build_walls, tear_down_walls
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
@@ -22,16 +24,31 @@ def upgrade(database_url: str, revision: str = "head") -> None:
     engine = make_engine(database_url)
     try:
         with engine.begin() as connection:
+            tear_down_walls(connection)
             command.upgrade(_config(connection), revision)
+            if revision == "head":
+                build_walls(connection)
     except OperationalError as error:
         raise ConfigurationError(unreachable(error)) from None
     finally:
         engine.dispose()
 
 
+def prepare(database_url: str, owner_url: str | None) -> None:
+    """Bring a database to the newest schema, as its owner where there is one, who then makes the login of `database_url`.
+
+    Raises:
+        ConfigurationError: when the database does not answer, or the owner may not do that.
+    """
+    upgrade(owner_url or database_url)
+    if owner_url is not None:
+        ensure_login(owner_url, database_url)
+
+
 def downgrade(engine: Engine, revision: str) -> None:
     """Go back to an older schema."""
     with engine.begin() as connection:
+        tear_down_walls(connection)
         command.downgrade(_config(connection), revision)
 
 

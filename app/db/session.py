@@ -1,12 +1,14 @@
 """Transactions: the boundary opens one, and its end is the commit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 from sqlmodel import Session
 
 from app.db.base import READS_ONLY
+
+_ENDING = "ending"
 
 
 @contextmanager
@@ -16,7 +18,27 @@ def transaction(engine: Engine) -> Iterator[Session]:
     The database is first touched by the first statement; rows stay readable after the end.
     """
     with Session(engine, expire_on_commit=False) as session, session.begin():
+        ending: list[Callable[[Session], None]] = []
+        session.info[_ENDING] = ending
         yield session
+        if ending:
+            session.flush()
+        for act in ending:
+            act(session)
+
+
+def before_commit(session: Session, act: Callable[[Session], None]) -> None:
+    """Have something done as the last thing before the commit of a `transaction`, when everything else is flushed.
+
+    Raises:
+        RuntimeError: the session is not one of `transaction`, or stands in a savepoint: the two would not go together.
+    """
+    ending = session.info.get(_ENDING)
+    if ending is None or session.in_nested_transaction():
+        raise RuntimeError(
+            "Open the session with `transaction`, and do this outside of savepoints."
+        )
+    ending.append(act)
 
 
 @contextmanager

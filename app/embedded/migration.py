@@ -7,13 +7,14 @@ import sys
 
 from app.core.config import load_settings
 from app.core.errors import AutomateError
-from app.db.migrate import upgrade
+from app.db.migrate import prepare
 
 
 def main() -> str | None:
     """Migrate; return a sentence when it cannot be done."""
     try:
-        upgrade(load_settings().database_url or "")
+        settings = load_settings()
+        prepare(settings.database_url or "", settings.owner_url)
     except AutomateError as error:
         return error.detail
     return None

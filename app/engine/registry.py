@@ -73,6 +73,8 @@ class Catalogue:
     def __init__(self) -> None:
         self._types: dict[str, NodeType] = {}
         self.failures: list[LoadFailure] = []
+        self.plugin_hashes: dict[str, str] = {}
+        """The SHA-256 of each file that came from outside the package, also of those that did not load."""
 
     def find(self, node_type: str) -> NodeInfo | None:
         """Return a node type as the catalogue shows it, or None when there is none of that name."""
@@ -173,10 +175,14 @@ def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
         )
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         catalogue.load(f"package {entry.value}", (entry.load() for _ in range(1)))
+        file = getattr(sys.modules.get(entry.module), "__file__", None)
+        if file is not None:
+            catalogue.plugin_hashes[file] = _sha256(Path(file))
     if plugins_dir is not None:
         if not plugins_dir.is_dir():
             catalogue.failures.append(LoadFailure(str(plugins_dir), "PLUGINS_DIR is no folder"))
         for path in _files(plugins_dir):
+            catalogue.plugin_hashes[str(path)] = _sha256(path)
             digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
             catalogue.load(str(path), import_file(f"automateos_plugin_{digest}_{path.stem}", path))
     return catalogue
@@ -184,6 +190,13 @@ def load_catalogue(plugins_dir: Path | None = None) -> Catalogue:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return "unreadable"
 
 
 def import_file(name: str, path: Path) -> Iterator[ModuleType]:

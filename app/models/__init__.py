@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from app.models.approval import Approval, ApprovalDecision, ApprovalLink, Approver
+from app.models.audit import AuditEntry
 from app.models.event import Event
 from app.models.evidence import Evidence
 from app.models.hook_call import HookCall
@@ -19,6 +20,7 @@ __all__ = [
     "ApprovalDecision",
     "ApprovalLink",
     "Approver",
+    "AuditEntry",
     "Event",
     "Evidence",
     "HookCall",

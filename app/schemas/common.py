@@ -1,20 +1,46 @@
 """What several wire forms share."""
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from app.core.ids import parse_id
 
 Item = TypeVar("Item")
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?", re.IGNORECASE)
 EXAMPLE_ID = "019aa4c2-6f10-7c3e-9d52-3b1f7a8e4c11"
 
 
 class Input(BaseModel):
-    """Base of what callers send: unknown fields are refused, so that a typo is seen."""
+    """Base of what callers send: unknown fields are refused, so that a typo is seen, and types are JSON's own."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _as_it_was_sent(cls, sent: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        value = validate(sent)
+        if isinstance(value, bool):
+            fits, what = isinstance(sent, bool), "true or false"
+        else:
+            fits, what = (
+                not isinstance(value, int | float) or type(sent) in (int, float),
+                "a number",
+            )
+        if not fits:
+            raise ValueError(f"must be {what}, without quotes")
+        return value
 
 
 class Page(BaseModel, Generic[Item]):
@@ -52,7 +78,9 @@ def _canonical_id(text: str) -> str:
     return found
 
 
-ObjectId = Annotated[str, AfterValidator(_canonical_id)]
+ObjectId = Annotated[
+    str, AfterValidator(_canonical_id), Field(json_schema_extra={"format": "uuid"})
+]
 
 
 def _in_utc(time: datetime) -> datetime:
@@ -62,4 +90,11 @@ def _in_utc(time: datetime) -> datetime:
         raise ValueError("is out of range: take a year between 1 and 9999") from None
 
 
-UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _written(time: Any) -> Any:
+    """Refuse what would be taken for seconds since 1970."""
+    if isinstance(time, int | float) or (isinstance(time, str) and _NUMBER.fullmatch(time.strip())):
+        raise ValueError("must be a time such as 2026-11-21T12:00:00Z")
+    return time
+
+
+UtcTime = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]

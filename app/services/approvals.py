@@ -12,10 +12,11 @@ from sqlalchemy import Row, exists, or_
 from sqlmodel import Session, col, select
 
 from app.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Problem
-from app.core.statuses import ApprovalStatus
+from app.core.statuses import ActorKind, ApprovalStatus
 from app.engine.approvals import deciding, rules, store
 from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Asked, Person
+from app.engine.audit.entry import Actor
 from app.engine.language.input_schema import input_problems
 from app.engine.store import database_now
 from app.models import Approval, ApprovalDecision, Approver
@@ -27,6 +28,7 @@ from app.schemas.approval import (
     LinkedApproval,
     LinkRequest,
 )
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
 
@@ -88,7 +90,9 @@ class Approvals:
             Conflict: it is over, I have decided already, or have seen something else.
             InvalidInput: the form does not fit.
         """
-        _decide(self.session, self.hand_on, approval_id, self._person, _wish(decision, request))
+        wish = _wish(decision, request)
+        asked = _decide(self.session, self.hand_on, approval_id, self._person, wish)
+        record(self.session, self.caller, _decided(asked, wish))
         return self.get(approval_id)
 
     def make_link(self, approval_id: str, request: LinkRequest) -> tuple[str, datetime]:
@@ -118,6 +122,8 @@ class Approvals:
             created_by=self.caller.id,
             expires_at=expires_at,
         )
+        details = {"approver": request.approver, "expires_at": expires_at}
+        record(self.session, self.caller, _change("approval_link.created", asked, details))
         return token, expires_at
 
     @property
@@ -147,6 +153,8 @@ class ApprovalLinks:
 
     session: Session
     hand_on: HandOn
+    address: str | None = None
+    """Where the request came from."""
 
     def show(self, token: str) -> LinkedApproval:
         """Return what is asked. Nothing is decided by looking.
@@ -173,7 +181,9 @@ class ApprovalLinks:
             ApprovalStatus.APPROVED if request.decision == "approve" else ApprovalStatus.REJECTED
         )
         person, wish = Person(link.approver), _wish(decision, request)
-        _decide(self.session, self.hand_on, link.approval_id, person, wish)
+        asked = _decide(self.session, self.hand_on, link.approval_id, person, wish)
+        by = Actor(ActorKind.LINK, email=link.approver, address=self.address)
+        record(self.session, by, _decided(asked, wish))
         connection = self.session.connection()
         if not store.USE_LINK.run(
             connection, token_hash=_hash(token), now=database_now(connection)
@@ -202,7 +212,7 @@ USED: Final = "This link was used already: it decides once."
 
 def _decide(
     session: Session, hand_on: HandOn, approval_id: str, person: Person, wish: Wish
-) -> None:
+) -> Asked:
     connection = session.connection()
     now = database_now(connection)
     asked = rules.require_sight(deciding.load(connection, approval_id), person)
@@ -212,6 +222,16 @@ def _decide(
     run_ids = deciding.take(connection, asked, person, wish, now)
     if run_ids:
         hand_on(run_ids)
+    return asked
+
+
+def _decided(asked: Asked, wish: Wish) -> Change:
+    details = {"step": asked.path, "shown_hash": asked.shown_hash}
+    return _change(f"approval.{wish.decision}", asked, details)
+
+
+def _change(action: str, asked: Asked, details: dict[str, Any]) -> Change:
+    return Change(action, "approval", asked.id, asked.owner_id, details, asked.run_id)
 
 
 def _wish(decision: ApprovalStatus, request: DecisionRequest) -> Wish:

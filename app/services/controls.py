@@ -34,6 +34,7 @@ from app.schemas.control import (
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.runs import Runs
 
@@ -60,10 +61,11 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotPausable: it is paused already, or over.
         """
-        require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("pause", reason)
         if not pause_runs(self.session.connection(), [run_id], control):
             raise self._refusal(RunNotPausable, run_id)
+        self._record("paused", run, reason=reason)
         return self._run(run_id)
 
     def resume(self, run_id: str, reason: str | None) -> RunForm:
@@ -73,12 +75,13 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotResumable: it is not paused.
         """
-        require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("resume", reason)
         resumed = resume_runs(self.session.connection(), [run_id], control)
         if not resumed.run_ids:
             raise self._refusal(RunNotResumable, run_id)
         self.due.extend(resumed.due)
+        self._record("resumed", run, reason=reason)
         return self._run(run_id)
 
     def cancel(self, run_id: str, reason: str | None) -> RunForm:
@@ -88,11 +91,12 @@ class Controls:
             NotFound: it is absent or another owner's.
             RunNotCancellable: it is over.
         """
-        require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("cancel", reason)
         self.cancelled.update(cancel_runs(self.session.connection(), [run_id], control))
         if run_id not in self.cancelled:
             raise self._refusal(RunNotCancellable, run_id)
+        self._record("cancelled", run, reason=reason)
         return self._run(run_id)
 
     def retry(self, run_id: str, path: str, reason: str | None) -> RunForm:
@@ -103,13 +107,14 @@ class Controls:
             RunNotRetryable: it has not failed, or its time is up.
             StepNotRetryable: the step has not failed.
         """
-        require_run(self.session, self.caller, run_id)
+        run = require_run(self.session, self.caller, run_id)
         control = self._control("retry", reason)
         plans = PlanCache(self.catalogue)
         retried = retry_runs(self.session.connection(), {run_id: path}, plans, control)
         if run_id in retried.refused:
             raise retried.refused[run_id]
         self.due.extend(retried.due)
+        self._record("retried", run, reason=reason, step=path)
         return self._run(run_id)
 
     def cancel_many(self, wanted: BulkRequest) -> BulkReceipt:
@@ -118,7 +123,9 @@ class Controls:
         control = self._control("cancel", wanted.reason)
         if run_ids:
             self.cancelled.update(cancel_runs(self.session.connection(), run_ids, control))
-        return _receipt(run_ids, self.cancelled, more=more)
+        receipt = _receipt(run_ids, self.cancelled, more=more)
+        self._record_many("cancelled", wanted, receipt)
+        return receipt
 
     def retry_many(self, wanted: BulkRequest) -> BulkReceipt:
         """Let the failed runs that fit go on from where they failed, as many as are taken at once."""
@@ -128,7 +135,9 @@ class Controls:
             self.session.connection(), dict.fromkeys(run_ids), PlanCache(self.catalogue), control
         )
         self.due.extend(retried.due)
-        return _receipt(run_ids, retried.due, more=more)
+        receipt = _receipt(run_ids, retried.due, more=more)
+        self._record_many("retried", wanted, receipt)
+        return receipt
 
     def replay(self, run_id: str, form: ReplayRequest, key: str | None) -> tuple[Run, Accepted]:
         """Make a new run like this one; returns this one, and the new one or the first that was made with the key.
@@ -161,6 +170,13 @@ class Controls:
         accepted = replay_run(connection, run_id, new, form.from_step, plans, self._now())
         if not accepted.duplicate:
             self.due.append(accepted.run_id)
+            self._record(
+                "replayed",
+                run,
+                new_run_id=accepted.run_id,
+                version=new.version,
+                from_step=form.from_step,
+            )
         return run, accepted
 
     def _with_latest(self, new: NewRun, workflow: Workflow, plans: PlanCache) -> NewRun:
@@ -196,6 +212,20 @@ class Controls:
             query = query.where(col(Run.id).in_(wanted.ids))
         found = self.session.exec(query.order_by(col(Run.id).desc()).limit(most + 1)).all()
         return found[:most], len(found) > most
+
+    def _record(self, done: str, run: Run, **details: Any) -> None:
+        given = {name: value for name, value in details.items() if value is not None}
+        change = Change(f"run.{done}", "run", run.id, run.owner_id, given, run.id)
+        record(self.session, self.caller, change)
+
+    def _record_many(self, done: str, wanted: BulkRequest, receipt: BulkReceipt) -> None:
+        if receipt.changed == 0:
+            return
+        filters = wanted.model_dump(mode="json", exclude_none=True, exclude={"reason"})
+        details = {"filter": filters, "matched": receipt.matched, "changed": receipt.changed}
+        reason = {} if wanted.reason is None else {"reason": wanted.reason}
+        change = Change(f"runs.{done}", "run", "many", self.caller.id, {**details, **reason})
+        record(self.session, self.caller, change)
 
     def _control(self, action: Action, reason: str | None) -> Control:
         return Control(action, self.caller.email, self._now(), reason)

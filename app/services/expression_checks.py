@@ -4,6 +4,17 @@ from collections.abc import Collection, Iterator
 
 from app.core.errors import Problem
 from app.engine.language.expressions import ExpressionFault, compile_expression
+from app.schemas.workflow import Dedupe
+
+DEDUPE_NAMES = ("input", "headers")
+
+
+def dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
+    """Yield what is wrong with the expression that makes a trigger's key."""
+    if dedupe is None or dedupe.key is None:
+        return
+    what = "a dedupe key sees `input` and `headers`"
+    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
 
 
 def expression_problems(

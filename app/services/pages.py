@@ -34,7 +34,12 @@ def newest_first(
 
 def make_cursor(last_id: str) -> str:
     """Return the cursor that continues after an id."""
-    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
+    return encode_cursor(uuid.UUID(last_id).bytes)
+
+
+def encode_cursor(raw: bytes) -> str:
+    """Return the cursor that `decode_cursor` reads these bytes from."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def read_cursor(cursor: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -26,6 +27,7 @@ from app.engine.scheduling.cron import (
 from app.models import Schedule, Workflow, WorkflowVersion
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.access import require_workflow
+from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
 
@@ -68,6 +70,7 @@ class Schedules:
         schedule.next_fire_at = _next_fire_at(schedule, now)
         self.session.add(schedule)
         self.session.flush()
+        self._record("created", schedule)
         return form_of(schedule, now)
 
     def list(
@@ -112,6 +115,7 @@ class Schedules:
             schedule.next_fire_at = _next_fire_at(schedule, now)
         if changed:
             schedule.updated_at, schedule.last_error = now, None
+            self._record("changed", schedule, fields=sorted(changed))
         self.session.flush()
         return form_of(schedule, now)
 
@@ -124,6 +128,7 @@ class Schedules:
         _, schedule = self._require(workflow_id, schedule_id, for_update=True)
         self.session.delete(schedule)
         self.session.flush()
+        self._record("deleted", schedule)
 
     def _require(
         self, workflow_id: str, schedule_id: str, *, for_update: bool = False
@@ -137,6 +142,17 @@ class Schedules:
         if found is None:
             raise NotFound(f"This workflow has no schedule {schedule_id}.")
         return workflow, found
+
+    def _record(self, done: str, schedule: Schedule, **details: Any) -> None:
+        told = {
+            "workflow_id": schedule.workflow_id,
+            "cron": schedule.cron,
+            "timezone": schedule.timezone,
+            "enabled": schedule.enabled,
+            **details,
+        }
+        change = Change(f"schedule.{done}", "schedule", schedule.id, schedule.owner_id, told)
+        record(self.session, self.caller, change)
 
     def _require_room(self, workflow: Workflow) -> None:
         # Held until the commit, so that two who count at once do not both find room for the last one.

@@ -39,6 +39,8 @@ class Change:
 class Feed(Protocol):
     """Something to read changes from, again and again."""
 
+    caller: Caller
+
     def read(self, session: Session) -> tuple[Sequence[Change], bool]:
         """Return what is new, and whether that was the last of it."""
         ...

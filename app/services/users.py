@@ -17,14 +17,22 @@ from app.core.security.passwords import hash_password, verify_password
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import Role
 from app.db.session import transaction
+from app.engine.audit.entry import Actor
 from app.models import User
+from app.services.audit import Change, record, visitor
+from app.services.callers import Caller, caller_of
 from app.services.throttle import PASSWORD_CHANGES, Throttle
 
 WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
 
 
 def register(
-    engine: Engine, email: str, password: str, now: datetime, role: Role | None = None
+    engine: Engine,
+    email: str,
+    password: str,
+    now: datetime,
+    role: Role | None = None,
+    by: Caller | Actor | None = None,
 ) -> User:
     """Return a new account; with no role given the first one becomes admin, later ones member.
 
@@ -39,6 +47,7 @@ def register(
                 id=new_id(), email=email, password_hash=password_hash, role=role, created_at=now
             )
             session.add(user)
+            record(session, by, Change("user.registered", "user", user.id, user.id, {"role": role}))
     except IntegrityError:
         raise Conflict(f"{email} has an account already: log in.") from None
     return user
@@ -55,8 +64,10 @@ def log_in(engine: Engine, throttle: Throttle, email: str, password: str, addres
     user = _by_email(engine, email)
     if not verify_password(password, user.password_hash if user else None) or user is None:
         throttle.failed(address)
+        _record_login(engine, visitor(email, address), user, "login.failed")
         raise NotAuthenticated(WRONG_CREDENTIALS)
     throttle.succeeded(email)
+    _record_login(engine, caller_of(user, address), user, "login.succeeded")
     return user
 
 
@@ -79,7 +90,9 @@ def account(engine: Engine, user_id: str) -> User:
         return session.get_one(User, user_id)
 
 
-def change_password(engine: Engine, throttle: Throttle, user: User, current: str, new: str) -> User:
+def change_password(
+    engine: Engine, throttle: Throttle, user: User, current: str, new: str, by: Caller
+) -> User:
     """Set another password and end all tokens so far; returns the changed account.
 
     Raises:
@@ -92,12 +105,13 @@ def change_password(engine: Engine, throttle: Throttle, user: User, current: str
         problem = Problem("/current_password", "wrong_password", "This is not your password.")
         raise InvalidInput("The current password is wrong.", [problem])
     throttle.forget(PASSWORD_CHANGES, user.id)
-    return _end_tokens(engine, user, password_hash=hash_password(new))
+    changes = {"password_hash": hash_password(new)}
+    return _end_tokens(engine, user, by, "password.changed", **changes)
 
 
-def revoke_sessions(engine: Engine, user: User) -> User:
+def revoke_sessions(engine: Engine, user: User, by: Caller) -> User:
     """End all tokens so far; returns the changed account."""
-    return _end_tokens(engine, user)
+    return _end_tokens(engine, user, by, "sessions.revoked")
 
 
 def list_users(engine: Engine) -> Sequence[User]:
@@ -106,7 +120,7 @@ def list_users(engine: Engine) -> Sequence[User]:
         return session.exec(select(User).order_by(col(User.id))).all()
 
 
-def set_role(engine: Engine, email: str, role: Role) -> User:
+def set_role(engine: Engine, email: str, role: Role, by: Caller | Actor | None = None) -> User:
     """Give an account another role.
 
     Raises:
@@ -116,6 +130,8 @@ def set_role(engine: Engine, email: str, role: Role) -> User:
         user = session.exec(select(User).where(User.email == email)).first()
         if user is None:
             raise NotFound(f"Nobody has the address {email}: `user list` shows all accounts.")
+        details = {"from": user.role, "to": role}
+        record(session, by, Change("user.role_changed", "user", user.id, user.id, details))
         user.role = role
         session.add(user)
     return user
@@ -134,7 +150,14 @@ def _role_of_the_next(session: Session) -> Role:
     return Role.ADMIN if session.exec(anybody).first() is None else Role.MEMBER
 
 
-def _end_tokens(engine: Engine, user: User, **changes: str) -> User:
+def _record_login(engine: Engine, by: Caller | Actor, user: User | None, action: str) -> None:
+    """Put it on record in a transaction of its own; attempts that the throttle refuses do not come here."""
+    target_id, owner_id = (by.email or "", None) if user is None else (user.id, user.id)
+    with transaction(engine) as session:
+        record(session, by, Change(action, "user", target_id, owner_id))
+
+
+def _end_tokens(engine: Engine, user: User, by: Caller, action: str, **changes: str) -> User:
     version = user.token_version + 1
     statement = (
         update(User)
@@ -144,4 +167,5 @@ def _end_tokens(engine: Engine, user: User, **changes: str) -> User:
     with transaction(engine) as session:
         if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
             raise Conflict("The account was changed at the same moment: try again.")
+        record(session, by, Change(action, "user", user.id, user.id))
         return session.get_one(User, user.id)

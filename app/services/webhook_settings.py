@@ -41,6 +41,15 @@ def webhook_problems(
     yield from _secret_problems(secret, _scheme(webhook))
 
 
+def changed_webhook(
+    changes: WorkflowDraft | WorkflowChanges, saved: Workflow, secrets: WebhookSecrets
+) -> tuple[Values, str | None]:
+    """Return what `webhook_values` does, nothing when no settings were sent."""
+    if "webhook" not in changes.model_fields_set:
+        return {}, None
+    return webhook_values(changes.webhook, saved.id, saved, secrets)
+
+
 def webhook_values(
     webhook: Webhook, workflow_id: str, saved: Workflow | None, secrets: WebhookSecrets
 ) -> tuple[Values, str | None]:

@@ -1,7 +1,7 @@
 """Workflows: saved, versioned, changed under guard, hidden when deleted."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,13 +21,16 @@ from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.event_triggers import event_columns, event_problems
-from app.services.expression_checks import expression_problems
+from app.services.expression_checks import dedupe_problems
 from app.services.hooks import hook_columns, hook_problems
 from app.services.pages import newest_first
 from app.services.webhook_secrets import WebhookSecrets
-from app.services.webhook_settings import rotation_values, webhook_problems, webhook_values
-
-DEDUPE_NAMES = ("input", "headers")
+from app.services.webhook_settings import (
+    changed_webhook,
+    rotation_values,
+    webhook_problems,
+    webhook_values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ class Workflows:
         )
         self.session.add(workflow)
         self.session.flush()
-        return Saved(workflow, self._add_version(workflow, draft.definition), new_secret)
+        version = self._add_version(workflow, draft.definition)
+        self._record("created", workflow, version=version.version, sha256=version.checksum)
+        return Saved(workflow, version, new_secret)
 
     def list(self, limit: int, cursor: str | None) -> tuple[Sequence[Workflow], str | None]:
         """Return a page of the workflows, newest first, and the next page's cursor."""
@@ -108,17 +113,15 @@ class Workflows:
         others = self._other_problems(changes, saved.workflow)
         check(definition, changes.dedupe if "dedupe" in sent else None, self.catalogue, others)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
-        values, new_secret = _columns(changes, sent), None
-        if "webhook" in sent:
-            webhook, new_secret = webhook_values(
-                changes.webhook, workflow_id, saved.workflow, self.secrets
-            )
-            values |= webhook
+        webhook, new_secret = changed_webhook(changes, saved.workflow, self.secrets)
+        values = _columns(changes, sent) | webhook
         if is_new_version:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
             return saved
+        was_enabled = saved.workflow.enabled
         self._compare_and_set(saved.workflow, values, if_match)
+        self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
             return replace(saved, new_secret=new_secret)
         return Saved(saved.workflow, self._add_version(saved.workflow, definition), new_secret)
@@ -134,6 +137,7 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id)
         _require_match(workflow, if_match)
         self._compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str, rotation: Rotation) -> Saved:
         """Give the webhook another token, or secret; the one before counts as long as they are to overlap.
@@ -147,8 +151,7 @@ class Workflows:
         now = self.clock.now()
         values, new_secret = rotation_values(rotation, saved.workflow, self.secrets, now)
         self._compare_and_set(saved.workflow, values, None)
-        change = Change("webhook.rotated", "workflow", workflow_id, saved.workflow.owner_id)
-        record(self.session, self.caller, change)
+        self._record("webhook_rotated", saved.workflow)
         return replace(saved, new_secret=new_secret)
 
     def versions(
@@ -206,6 +209,21 @@ class Workflows:
         self.session.flush()
         return version
 
+    def _record_changes(
+        self, workflow: Workflow, values: Mapping[str, Any], *, was_enabled: bool
+    ) -> None:
+        """Put on record which fields were changed; not to what, for that may hold secrets."""
+        if workflow.enabled is not was_enabled:
+            self._record("enabled" if workflow.enabled else "disabled", workflow)
+        fields = sorted(values.keys() - {"enabled"})
+        if fields:
+            self._record("changed", workflow, fields=fields, version=workflow.version)
+
+    def _record(self, done: str, workflow: Workflow, **details: Any) -> None:
+        told = {"name": workflow.name, **details}
+        change = Change(f"workflow.{done}", "workflow", workflow.id, workflow.owner_id, told)
+        record(self.session, self.caller, change)
+
     def _compare_and_set(
         self, workflow: Workflow, values: Mapping[str, Any], if_match: Collection[int] | None
     ) -> None:
@@ -235,7 +253,7 @@ def check(
     Raises:
         InvalidDefinition: every problem at once, with pointers into the request body.
     """
-    problems = [*_dedupe_problems(dedupe), *others]
+    problems = [*dedupe_problems(dedupe), *others]
     if definition is not None:
         problems = [*definition_problems(definition, catalogue), *problems]
     if problems:
@@ -257,13 +275,6 @@ def definition_problems(definition: Any, catalogue: NodeCatalogue) -> Sequence[P
 def checksum(definition: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a definition as JSON with sorted keys: equal ones have equal checksums."""
     return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _dedupe_problems(dedupe: Dedupe | None) -> Iterator[Problem]:
-    if dedupe is None or dedupe.key is None:
-        return
-    what = "a dedupe key sees `input` and `headers`"
-    yield from expression_problems("/dedupe/key", dedupe.key, DEDUPE_NAMES, what)
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:

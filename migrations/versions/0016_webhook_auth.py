@@ -1,7 +1,7 @@
 """webhook auth: signatures and API keys, secrets that are replaced with an overlap, and deliveries that came before.
 
 Revision ID: 0016
-Revises: 0007
+Revises: 0008
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from app.db.sqlite_schema import replace_in_table
 from app.db.types import Id, Json, UtcDateTime
 
 revision = "0016"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 

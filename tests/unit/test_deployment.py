@@ -13,7 +13,7 @@ from app.embedded.programs import Programs, own_programs
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile", "Dockerfile.worker")
 OUR_IMAGES = {"automateos-api", "automateos-worker"}
-DECIDED_BY_COMPOSE = {"HOST", "PORT", "DATA_DIR", "WORKERS"}
+DECIDED_BY_COMPOSE = {"HOST", "PORT", "DATA_DIR", "WORKERS", "MIGRATION_DATABASE_URL"}
 
 
 def _read(name: str) -> str:
@@ -102,7 +102,9 @@ def test_there_are_the_five_services() -> None:
     assert set(_services()) == {"postgres", "redis", "migrate", "api", "worker"}
 
 
-@pytest.mark.parametrize("secret", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY"])
+@pytest.mark.parametrize(
+    "secret", ["POSTGRES_PASSWORD", "POSTGRES_APP_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY"]
+)
 def test_it_does_not_start_without_a_secret(secret: str) -> None:
     refusals = re.findall(rf"\$\{{{secret}:\?([^}}]+)\}}", _compose())
 

@@ -4,6 +4,7 @@ from app.api.v1.endpoints import (
     account,
     admin,
     approvals,
+    audit,
     controls,
     events,
     evidence,
@@ -30,6 +31,7 @@ ROUTERS = (
     controls.router,
     nodes.router,
     admin.router,
+    audit.router,
 )
 """In the order in which a request is held against them. Not gathered in a router of their own: FastAPI would put each of its
 routes together once more."""

@@ -8,7 +8,7 @@ IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Same key, same run: repeat a request safely. `webhook-id` does the same.",
-    "schema": {"type": "string", "maxLength": 200},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 PREFER: Final = {
     "name": "Prefer",

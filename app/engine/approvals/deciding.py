@@ -11,6 +11,8 @@ from app.core.errors import Conflict, NotFound
 from app.core.statuses import ApprovalStatus
 from app.engine.approvals import rules, store
 from app.engine.approvals.rules import Asked, Ended, Person, Said
+from app.engine.audit.appending import append
+from app.engine.audit.entry import SYSTEM, Entry
 from app.engine.evidence.keeping import NewEvidence, keep
 from app.engine.planning.record import rfc3339
 from app.engine.waiting.ending import WaitEnd, end_waits, lock_runs
@@ -59,7 +61,17 @@ def time_out_due(connection: Connection, now: datetime, batch: int) -> tuple[int
     for after in due:
         if isinstance(after, Asked):
             _escalate(connection, after, now)
-    return len(due), _end(connection, [after for after in due if isinstance(after, Ended)], now)
+    run_ids = _end(connection, [after for after in due if isinstance(after, Ended)], now)
+    append(connection, [_timed_out(after) for after in due])
+    return len(due), run_ids
+
+
+def _timed_out(after: Asked | Ended) -> Entry:
+    done, asked = ("expired", after.asked) if isinstance(after, Ended) else ("escalated", after)
+    details = {"step": asked.path, "timeout_action": asked.timeout_action}
+    return Entry(
+        SYSTEM, f"approval.{done}", "approval", asked.id, asked.owner_id, details, asked.run_id
+    )
 
 
 def _write(connection: Connection, asked: Asked, said: Said) -> None:

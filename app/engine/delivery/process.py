@@ -19,6 +19,8 @@ from app.core.logging import get_logger
 from app.core.memory import spare_startup_heap
 from app.db.base import make_engine
 from app.engine.artifacts.address import open_artifacts
+from app.engine.audit.anchors import anchor_file
+from app.engine.audit.appending import audit_key_of, keep_audit
 from app.engine.children.ending import ChildEndings
 from app.engine.children.targets import Targets
 from app.engine.claims import Claims
@@ -26,6 +28,7 @@ from app.engine.delivery.dispatch import Dispatcher, connect_redis
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
 from app.engine.duties.approvals import ApprovalTimeouts
+from app.engine.duties.audit_anchors import AuditAnchors
 from app.engine.duties.children import Children
 from app.engine.duties.events import Events
 from app.engine.duties.hook_calls import HookCalls
@@ -77,6 +80,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._clock = SyncedClock()
         self._engine: Engine = make_engine(settings.database_url, pool_size=POOL_SIZE)
+        keep_audit(self._engine, audit_key_of(settings))
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis, self._engine)
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
@@ -239,8 +243,10 @@ class WorkerProcess:
         def on_loop(tell: Callable[[T], None]) -> Callable[[T], None]:
             return lambda told: self._call_on_loop(tell, told)
 
+        anchors = anchor_file(self._settings)
         return (
             Idempotency(self._engine, self._clock),
+            AuditAnchors(self._engine, anchors, self._catalogue.plugin_hashes),
             Signals(
                 self._engine,
                 self._lease,

@@ -1,7 +1,9 @@
 """Evidence bundles: one JSON document that says what happened in a run, with hashes by which anybody can check it.
 
-    {"format": "automateos-evidence-1", "manifest": {…}, "run": {…}, "version": {…}, "steps": […], "approvals": […],
-     "logs": […], "evidence": […]}
+    {"format": "automateos-evidence-2", "manifest": {…}, "run": {…}, "version": {…}, "steps": […], "approvals": […],
+     "logs": […], "evidence": […], "audit": […], "audit_head": {…}}
+
+Format 1 had no part about the audit log.
 
 `manifest.parts` holds the SHA-256 of each part as canonical JSON, `manifest.sha256` that of `manifest.parts`. The document
 itself is canonical JSON as well, so that no byte of it can change unseen.
@@ -16,8 +18,15 @@ import orjson
 
 from app.engine.evidence.canonical import canonical, sha256_of
 
-FORMAT: Final = "automateos-evidence-1"
-PARTS: Final = ("run", "version", "steps", "approvals", "logs", "evidence")
+FORMAT: Final = "automateos-evidence-2"
+PARTS: Final = (
+    "run", "version", "steps", "approvals", "logs", "evidence", "audit", "audit_head",
+)  # fmt: skip
+PARTS_OF: Final[Mapping[object, tuple[str, ...]]] = {
+    "automateos-evidence-1": PARTS[:6],
+    FORMAT: PARTS,
+}
+"""By format."""
 
 
 class TooLarge(Exception):
@@ -78,7 +87,7 @@ def faults_of(document: bytes) -> Iterator[str]:
     except orjson.JSONDecodeError as error:
         yield f"the file: is no JSON any more, at character {error.pos}: {error.msg}"
         return
-    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+    if not isinstance(bundle, dict) or bundle.get("format") not in PARTS_OF:
         yield f"format: is not {FORMAT!r}: this is no evidence bundle that this version can check"
         return
     try:
@@ -106,7 +115,9 @@ def _part_faults(bundle: Mapping[str, Any]) -> Iterator[str]:
         yield "manifest: `sha256` is not that of its `parts`"
     if manifest.keys() != {"parts", "sha256"}:
         yield "manifest: has other fields than `parts` and `sha256`"
-    for name in sorted({*PARTS, *parts, *bundle.keys()} - {"format", "manifest"}):
+    for name in sorted(
+        {*PARTS_OF[bundle["format"]], *parts, *bundle.keys()} - {"format", "manifest"}
+    ):
         if name not in bundle:
             yield f"{name}: is missing"
         elif name not in parts:

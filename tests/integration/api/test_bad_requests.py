@@ -142,7 +142,16 @@ async def test_a_method_that_does_not_exist_says_which_do(ada: Caller) -> None:
     answer = await ada.call("DELETE", "/runs")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/runs/cancel", "POST"), ("/runs", "GET"), ("/workflows", "GET, POST")],
+)
+async def test_what_is_possible_instead_is_named(ada: Caller, path: str, allowed: str) -> None:
+    answer = await ada.call("DELETE", path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("number", ["0", "99999999999", "x"])

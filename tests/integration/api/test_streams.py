@@ -16,6 +16,7 @@ from app.core.statuses import RunStatus
 from app.engine.delivery.process import WorkerProcess
 from app.models import User
 from app.schemas.run import RunSummary
+from app.services.callers import caller_of
 from app.services.stream_limit import MAX_STREAMS_PER_USER, OpenStreams
 from app.services.streams import Change, OwnerFeed, RunFeed, place_of
 from tests.integration.api.conftest import Caller, Sign
@@ -107,7 +108,7 @@ async def test_all_runs_of_a_user_are_told_as_they_change(
 ) -> None:
     first = await _start(ada, *STEPS)
     with Session(container.engine) as session:
-        user = session.exec(select(User)).one()
+        user = caller_of(session.exec(select(User)).one())
         feed = OwnerFeed(user, SystemClock())
 
         at_start, _ = feed.read(session)
@@ -132,7 +133,7 @@ async def test_all_runs_of_a_user_are_told_as_they_change(
 async def test_a_run_that_has_not_begun_is_not_over(ada: Caller, container: Container) -> None:
     run_id = await _start(ada, *STEPS)
     with Session(container.engine) as session:
-        feed = RunFeed(session.exec(select(User)).one(), run_id)
+        feed = RunFeed(caller_of(session.exec(select(User)).one()), run_id)
 
         changes, over = feed.read(session)
         nothing, _ = feed.read(session)

@@ -1,12 +1,19 @@
 """The `user` commands."""
 
+import getpass
+import platform
 from collections.abc import Callable
 
 import pytest
+from sqlmodel import Session, select
 from typer.testing import CliRunner, Result
 
 from app.cli.user import app
 from app.core.errors import AutomateError, ConfigurationError, Conflict, InvalidInput, NotFound
+from app.core.statuses import ActorKind
+from app.db.base import make_engine
+from app.models import AuditEntry
+from tests.integration.api.conftest import KEY
 
 User = Callable[..., Result]
 
@@ -14,6 +21,7 @@ User = Callable[..., Result]
 @pytest.fixture
 def user(database_url: str, monkeypatch: pytest.MonkeyPatch) -> User:
     monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("SECRET_KEY", KEY)
 
     def run(*arguments: str, password: str = "") -> Result:
         return CliRunner().invoke(app, arguments, input=password)
@@ -68,3 +76,20 @@ def test_a_database_that_is_away_is_named(user: User, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:x@127.0.0.1:1/nothing")
 
     assert _refusal(user("list")) is ConfigurationError
+
+
+def test_who_gave_a_role_at_the_command_line_is_put_on_record(
+    user: User, database_url: str
+) -> None:
+    user("create", "a@example.com", "--password-stdin", password="correct horse\n")
+    user("role", "a@example.com", "viewer")
+
+    engine = make_engine(database_url)
+    with Session(engine) as session:
+        made, changed = session.exec(select(AuditEntry).order_by("seq")).all()
+    engine.dispose()
+
+    assert (made.action, changed.action) == ("user.registered", "user.role_changed")
+    assert changed.details == {"from": "admin", "to": "viewer"}
+    assert changed.actor_kind is ActorKind.SYSTEM
+    assert changed.actor_address == f"{getpass.getuser()}@{platform.node()}"

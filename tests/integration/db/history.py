@@ -20,6 +20,7 @@ LARGE = frozenset(
         "hook_calls",
         "workflow_versions",
         "webhook_deliveries",
+        "audit_log",
     }
 )
 """Tables that grow with every run, or every save. The others (users, workflows, schedules, workers) stay small enough that
@@ -143,6 +144,15 @@ _STATEMENTS = (
     f"""
     INSERT INTO hook_calls (run_id, url, tries, next_try_at, answered_at)
     SELECT pg_temp.id('run', n), 'https://example.com/' || repeat('x', 100), 1, CASE WHEN n % 500 = 0 THEN now() END, now()
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO audit_log (seq, at, actor_kind, actor_id, actor_email, action, target_kind, target_id, owner_id, run_id,
+                           details, previous_hash, hash)
+    SELECT n, now() - ({RUNS} - n) * interval '1 second', 'user', pg_temp.id('user', n % {USERS} + 1),
+           'user' || n % {USERS} + 1 || '@example.com', (ARRAY['login.succeeded', 'workflow.changed', 'run.cancelled'])[n % 3 + 1],
+           'thing', n::text, pg_temp.id('user', n % {USERS} + 1), CASE WHEN n % 3 = 2 THEN pg_temp.id('run', n) END, {_JSON},
+           repeat('x', 64), repeat('x', 64)
     FROM generate_series(1, {RUNS}) n
     """,
 )

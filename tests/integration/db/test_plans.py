@@ -20,10 +20,13 @@ from app.core.ids import first_id_at, new_id
 from app.core.statuses import ApprovalStatus, RunStatus, TriggerKind
 from app.db.base import make_engine
 from app.db.statement import Statement
+from app.db.tenancy import Tenancy
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.store import SQLITE_NOW
 from app.models import User
 from app.services.approvals import Approvals
+from app.services.audit_log import AuditFilter, AuditLog
+from app.services.callers import Caller, caller_of
 from app.services.events import Events
 from app.services.evidence import RunEvidence
 from app.services.pages import make_cursor
@@ -142,18 +145,30 @@ def _plans_of_lists(engine: Engine) -> dict[str, Any]:
         _read_everything(session)
     event.remove(engine, "before_cursor_execute", note)
     queries = {sql: values for sql, values in sent.items() if sql.startswith("SELECT")}
-    with engine.connect() as connection:
-        return {
-            sql: connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values).scalar_one()[0][
-                "Plan"
-            ]
-            for sql, values in queries.items()
-        }
+    with Session(engine) as session:
+        plans = _explained(session, queries)
+        Tenancy(engine).confine(session, [ID], "ada@example.com")
+        confined = _explained(session, {sql: queries[sql] for sql in queries if _confines(sql)})
+    return plans | {f"confined: {sql}": plan for sql, plan in confined.items()}
+
+
+def _confines(sql: str) -> bool:
+    """Tell whether a query is one of those that the API sends within a tenant's walls."""
+    return "FROM users" not in sql and "approv" not in sql
+
+
+def _explained(session: Session, queries: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        sql: session.connection()
+        .exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values)
+        .scalar_one()[0]["Plan"]
+        for sql, values in queries.items()
+    }
 
 
 def _read_everything(session: Session) -> None:
     """List all that can be listed, as Ada, and open one of her runs."""
-    ada = session.exec(select(User).where(User.email == "user500@example.com")).one()
+    ada = caller_of(session.exec(select(User).where(User.email == "user500@example.com")).one())
     runs = Runs(session, ada)
     (run, *_), cursor = runs.list(RunFilter(), 10, None)
     assert cursor is not None
@@ -171,11 +186,27 @@ def _read_everything(session: Session) -> None:
     RunFeed(ada, run.id).read(session)
     OwnerFeed(ada, SystemClock()).read(session)
     RunEvidence(session, ada).list(run.id, 50, None)
+    _read_audit_log(session, ada)
     events, approvals = Events(session, ada), Approvals(session, ada, lambda _: None)
     for event_type, correlation_id in ((None, None), ("type1", None), ("type1", "order 1")):
         events.list(event_type, correlation_id, 50, make_cursor(ID))
     for status in (None, ApprovalStatus.PENDING):
         approvals.list(status, 50, make_cursor(ID))
+
+
+def _read_audit_log(session: Session, ada: Caller) -> None:
+    AuditLog(session, ada).mine(50, None)
+    for wanted in (
+        AuditFilter(),
+        AuditFilter(actor=ada.id, target_kind="thing"),
+        AuditFilter(actor=ada.email),
+        AuditFilter(action="login.failed"),
+        AuditFilter(target_id="7"),
+        AuditFilter(owner_id=ada.id),
+        AuditFilter(run_id=ID),
+        AuditFilter(since=NOW - timedelta(hours=1), until=NOW),
+    ):
+        AuditLog(session, ada, wanted).all(50, None)
 
 
 def _read_through(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from app.db.migrate import downgrade, upgrade
 from app.db.session import transaction
 from app.models import User
 
-BEFORE = "0007"
+BEFORE = "0008"
 INSERT = """
     INSERT INTO workflows (id, owner_id, name, description, enabled, version, revision, webhook_auth, webhook_serial,
                            dedupe_by_input, created_at, updated_at)

@@ -18,7 +18,7 @@ from app.engine.delivery.process import WorkerProcess
 from app.engine.registry import load_catalogue
 from app.models import User
 from tests.integration.engine.publisher import Publisher
-from tests.integration.engine.world import World, desk_of
+from tests.integration.engine.world import KEY, World, desk_of
 
 _trusted = cache(httpx.create_ssl_context)
 
@@ -35,6 +35,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         _env_file=None,
         database_url=database_url,
         redis_url=redis_url,
+        secret_key=KEY,
         data_dir=tmp_path,
         egress_allow=("127.0.0.0/8",),
         lease_seconds=2,

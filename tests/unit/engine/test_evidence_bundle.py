@@ -27,6 +27,8 @@ def _bundle(max_bytes: int | None = None) -> bytes:
     item = {"id": "e1", "content": CONTENT, "sha256": sha256_of(CONTENT), "artifact": None}
     large = {"id": "e2", "content": None, "sha256": "0" * 64, "artifact": {"sha256": "0" * 64}}
     writer.add_list("evidence", [item, large])
+    writer.add_list("audit", [{"seq": 7, "action": "run.cancelled"}])
+    writer.add("audit_head", {"seq": 9, "hash": "0" * 64})
     return writer.finish()
 
 
@@ -160,3 +162,14 @@ def test_the_documented_check_works_without_this_program(
         "changed: []\nmanifest holds: True\n",
         "changed: ['logs']\nmanifest holds: True\n",
     ]
+
+
+def test_a_bundle_of_the_first_format_can_still_be_checked() -> None:
+    old = orjson.loads(_bundle())
+    parts = {name: it for name, it in old["manifest"]["parts"].items() if "audit" not in name}
+    old["manifest"] = {"parts": parts, "sha256": sha256_of(parts)}
+    old["format"] = "automateos-evidence-1"
+    del old["audit"], old["audit_head"]
+
+    assert list(faults_of(canonical(old))) == []
+    assert "audit: is missing" in list(faults_of(canonical({**old, "format": FORMAT})))

@@ -16,6 +16,7 @@ from app.core.security.tokens import issue_token
 from app.models import User
 from app.schemas.auth import AccessToken, PasswordChange, Registration, UserForm, login_name
 from app.services import users
+from app.services.audit import visitor
 from app.services.throttle import REGISTRATIONS
 
 router = APIRouter(tags=["Account"], route_class=GuardedRoute)
@@ -35,8 +36,10 @@ def register(form: Registration, request: Request, container: Services) -> UserF
     """
     if container.settings.registration == "closed":
         raise PermissionDenied("Registration is closed: ask the operator for an account.")
-    container.throttle.count(REGISTRATIONS, address_of(request))
-    user = users.register(container.engine, form.email, form.password, container.clock.now())
+    address = address_of(request)
+    container.throttle.count(REGISTRATIONS, address)
+    now, by = container.clock.now(), visitor(form.email, address)
+    user = users.register(container.engine, form.email, form.password, now, by=by)
     return _form_of(user)
 
 
@@ -86,7 +89,12 @@ def change_password(
     """
     user = users.account(container.engine, caller.id)
     changed = users.change_password(
-        container.engine, container.throttle, user, form.current_password, form.new_password
+        container.engine,
+        container.throttle,
+        user,
+        form.current_password,
+        form.new_password,
+        caller,
     )
     return _token_for(container, changed)
 
@@ -100,7 +108,7 @@ def change_password(
 def revoke_sessions(caller: CurrentCaller, container: Services) -> AccessToken:
     """End all older tokens, wherever they are; the answer holds a new one."""
     user = users.account(container.engine, caller.id)
-    return _token_for(container, users.revoke_sessions(container.engine, user))
+    return _token_for(container, users.revoke_sessions(container.engine, user, caller))
 
 
 def _address_of(request: Request) -> str:

@@ -12,8 +12,8 @@ from app.api.deps import (
     Cursor,
     IdempotencyKey,
     Limit,
-    OpenSession,
     Services,
+    TenantSession,
     needs,
     needs_at_desk,
 )
@@ -48,7 +48,7 @@ Draft = Annotated[
 ]
 
 
-async def get_events(caller: CurrentCaller, session: OpenSession) -> Events:
+async def get_events(caller: CurrentCaller, session: TenantSession) -> Events:
     """Return what the caller may read of their events."""
     return Events(session, caller)
 

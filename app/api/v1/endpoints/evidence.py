@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.body import JSON_TYPE, GuardedRoute
-from app.api.deps import CurrentCaller, Cursor, Limit, OpenSession, RunId, needs
+from app.api.deps import CurrentCaller, Cursor, Limit, RunId, TenantSession, needs
 from app.api.openapi import problems
 from app.core.permissions import Scope
 from app.schemas.common import Page
@@ -16,7 +16,7 @@ from app.services.pages import DEFAULT_LIMIT
 router = APIRouter(tags=["Runs"], route_class=GuardedRoute)
 
 
-async def get_run_evidence(caller: CurrentCaller, session: OpenSession) -> RunEvidence:
+async def get_run_evidence(caller: CurrentCaller, session: TenantSession) -> RunEvidence:
     """Return what the caller may read of the evidence of runs."""
     return RunEvidence(session, caller)
 

@@ -9,8 +9,8 @@ from app.api.deps import (
     CurrentCaller,
     Cursor,
     Limit,
-    OpenSession,
     Services,
+    TenantSession,
     WorkflowId,
     needs,
     object_id,
@@ -30,7 +30,7 @@ router = APIRouter(
 
 
 async def get_schedules(
-    container: Services, caller: CurrentCaller, session: OpenSession
+    container: Services, caller: CurrentCaller, session: TenantSession
 ) -> Schedules:
     """Return what the caller may do with their schedules."""
     return Schedules(session, caller, container.catalogue, container.clock)
