@@ -13,6 +13,7 @@ from app.api.container import Assemble, assemble
 from app.api.errors import install_error_handlers
 from app.api.middleware import LastResort, RequestGuard, SecurityHeaders
 from app.api.openapi import DESCRIPTION, TAGS, TITLE, VERSION, install_openapi
+from app.api.rates import RateGuard
 from app.api.startup import StartupSentence
 from app.api.v1 import api
 from app.api.v1.endpoints.triggers import trigger_webhook
@@ -70,13 +71,14 @@ def create_app(settings: Settings, assemble: Assemble = assemble) -> FastAPI:
 
 
 def _guards(settings: Settings) -> list[Middleware]:
-    """Return what stands before every request, the innermost first: limits, then the last resort, then headers."""
+    """Return what stands before every request, the innermost first: limits of size and of rate, then the last resort, then headers."""
     guards = [
         Middleware(
             RequestGuard,
             max_body_bytes=settings.max_body_bytes,
             body_seconds=settings.request_timeout_seconds,
         ),
+        Middleware(RateGuard),
         Middleware(LastResort),
         Middleware(SecurityHeaders),
     ]

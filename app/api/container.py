@@ -26,10 +26,13 @@ from app.engine.registry import Catalogue, load_catalogue
 from app.services.authentication import Callers
 from app.services.events import EventDesk
 from app.services.oidc.identity import IdentityProvider
+from app.services.rate_limits import RateLimits
 from app.services.run_watch import RunWatch
+from app.services.shared_rates import rate_limits
 from app.services.stream_limit import OpenStreams
 from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
+from app.services.webhook_secrets import WebhookSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Container:
     metrics: ApiMetrics
     callers: Callers
     identity_provider: IdentityProvider | None
+    rates: RateLimits
+    webhook_secrets: WebhookSecrets
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 
@@ -66,23 +71,29 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     Raises:
         ConfigurationError: a setting is missing or does not hold.
     """
-    if settings.database_url is None or settings.redis_url is None:
-        missing = "DATABASE_URL" if settings.database_url is None else "REDIS_URL"
-        raise ConfigurationError(
-            f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
-        )
+    database_url, redis_url = _servers(settings)
     build_policy(settings.egress_allow)  # the workers' setting, but whoever starts us wants to know
     key, keys, clock = require_secret_key(settings), key_ring(settings), SystemClock()
     artifacts = open_artifacts(settings)
-    engine, redis = _database(settings.database_url, key), connect_redis(settings.redis_url)
+    engine, redis = _database(database_url, key), connect_redis(redis_url)
     catalogue = await asyncio.to_thread(load_catalogue, settings.plugins_dir)
     metrics = ApiMetrics(settings, engine, redis)
     meters = metrics.meters
     dispatch = BackgroundDispatch(Dispatcher(redis, engine), meters.batches_of("dispatch"))
-    key_ttl_seconds = settings.idempotency_key_ttl_seconds
-    desk = TriggerDesk(engine, catalogue, key, SyncedClock(), dispatch, meters, key_ttl_seconds)
+    rates, secrets = rate_limits(settings, clock), WebhookSecrets(keys)
+    desk = TriggerDesk(
+        engine,
+        catalogue,
+        key,
+        SyncedClock(),
+        dispatch,
+        meters,
+        settings.idempotency_key_ttl_seconds,
+        secrets=secrets,
+        rates=rates,
+    )
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
-    throttle, watch = Throttle(settings.redis_url, clock), RunWatch(engine)
+    throttle, watch = Throttle(redis_url, clock), RunWatch(engine)
     metrics.begin()
     try:
         async with _proving(settings, engine) as (callers, provider):
@@ -104,6 +115,8 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
                 metrics,
                 callers,
                 provider,
+                rates,
+                secrets,
             )
     finally:
         await watch.close()
@@ -111,9 +124,19 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
         await events.close()
         await dispatch.close()
         await metrics.end()
+        await asyncio.to_thread(rates.close)
         redis.close()
         artifacts.close()
         engine.dispose()
+
+
+def _servers(settings: Settings) -> tuple[str, str]:
+    if settings.database_url is None or settings.redis_url is None:
+        missing = "DATABASE_URL" if settings.database_url is None else "REDIS_URL"
+        raise ConfigurationError(
+            f"{missing} is not set: set it, or start with `python3 main.py`, which brings its own servers."
+        )
+    return settings.database_url, settings.redis_url
 
 
 def _database(url: str, key: str) -> Engine:

@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
+from app.api.rates import count_call
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
@@ -20,6 +21,7 @@ from app.services.approvals import ApprovalLinks, Approvals, HandOn
 from app.services.authentication import Proof
 from app.services.callers import Caller
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
+from app.services.rate_limits import Counted
 from app.services.runs import Runs
 from app.services.workflows import Workflows
 
@@ -49,20 +51,26 @@ Services = Annotated[Container, Depends(get_container)]
 
 
 async def current_proof(
+    request: Request,
     container: Services,
     token: Annotated[str | None, Depends(bearer)],
     key: Annotated[str | None, Depends(api_key)],
 ) -> Proof:
-    """Return what the caller shows: an access token, or else an API key, which is not looked up yet.
+    """Return what the caller shows: an access token, or an API key, which is not looked up yet and goes first.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
+        TooManyRequests: the account has called too often.
     """
-    if token is not None:
-        return read_token(container.key, token, container.clock.now())
     if key is not None:
-        return read_api_key(key)
-    raise NotAuthenticated
+        api_key_claims = read_api_key(key)
+        count_call(request.scope, Counted.KEY, api_key_claims.key_id)
+        return api_key_claims
+    if token is None:
+        raise NotAuthenticated
+    claims = read_token(container.key, token, container.clock.now())
+    count_call(request.scope, Counted.USER, claims.user_id)
+    return claims
 
 
 def current_caller(
@@ -140,7 +148,9 @@ async def get_workflows(
     container: Services, caller: CurrentCaller, session: TenantSession
 ) -> Workflows:
     """Return what the caller may do with their workflows."""
-    return Workflows(session, caller, container.catalogue, container.clock)
+    return Workflows(
+        session, caller, container.catalogue, container.clock, container.webhook_secrets
+    )
 
 
 async def get_runs(caller: CurrentCaller, session: TenantSession) -> Runs:

@@ -103,7 +103,7 @@ _EXAMPLES: Final[Mapping[int, tuple[str, str, str]]] = {
         "The workflow has 1 problem: mend what `errors` lists and send it again.",
     ),
     429: (
-        "Too many attempts",
+        "Too many attempts, or requests: wait as long as `Retry-After` says",
         "too_many_requests",
         "Too many attempts: try again in 42 seconds.",
     ),
@@ -129,7 +129,7 @@ BODY_PROBLEMS: Final = (400, 413, 415, 422)
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/ProblemDocument"}
 
 
-ANYWHERE: Final = (400, 431, 503)
+ANYWHERE: Final = (400, 429, 431, 503)
 """What is answered before a request reaches its endpoint, or instead of it."""
 
 

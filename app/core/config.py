@@ -113,6 +113,22 @@ class Settings(BaseSettings):
         default=(),
         description="Addresses or CIDRs of reverse proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
     )
+    rate_limit_per_user: str | None = Field(
+        default="600000/minute",
+        description="How often one account may call the API, such as 6000/minute; `off`: as often as it likes.",
+    )
+    rate_limit_per_key: str | None = Field(
+        default="600000/minute",
+        description="How often one API key may be used; each use counts for its account as well.",
+    )
+    rate_limit_per_address: str | None = Field(
+        default=None,
+        description="How often one address (of IPv6: one /64) may call, whoever it is. Unset: as often as it likes.",
+    )
+    rate_limit_per_workflow: str | None = Field(
+        default=None,
+        description="How many calls one webhook takes from those that it lets in. Unset: as many as come.",
+    )
     access_token_minutes: int = Field(
         default=60, ge=1, le=60 * 24 * 30, description="Life of an access token."
     )

@@ -12,7 +12,8 @@
     ├── PermissionDenied          known, but may not
     ├── NotFound                  absent, or another owner's
     ├── Conflict                  the object's state does not allow it
-    │   └── WorkflowDisabled
+    │   ├── WorkflowDisabled
+    │   └── Replayed              a signed call that was taken before
     ├── PreconditionFailed        If-Match names another version
     ├── TooManyRequests
     │   └── PolicyLimitReached    a policy lets no more runs be started now
@@ -123,6 +124,12 @@ class WorkflowDisabled(Conflict):
     """The workflow is disabled: enable it with PATCH `{"enabled": true}` before starting runs."""
 
     code = "workflow_disabled"
+
+
+class Replayed(Conflict):
+    """This call was taken before, under another id or with another body: it starts nothing."""
+
+    code = "replayed"
 
 
 class PreconditionFailed(AutomateError):

@@ -139,8 +139,24 @@ class WebhookAuth(StrEnum):
 
     TOKEN = "token"
     """Whoever has the token that is part of `webhook_url`."""
+    SIGNATURE = "signature"
+    """Whoever signs the body with the webhook's secret."""
+    API_KEY = "api_key"
+    """Only who may run the workflow anyway, with an API key or an access token of theirs."""
     OPEN = "open"
     """Anybody who knows the address."""
+
+
+class WebhookScheme(StrEnum):
+    """How the sender of a signed webhook call writes its signature."""
+
+    STANDARD = "standard"
+    """Standard Webhooks (standardwebhooks.com)."""
+    GITHUB = "github"
+    STRIPE = "stripe"
+    SLACK = "slack"
+    HMAC = "hmac"
+    """HMAC-SHA256 of the body in one header."""
 
 
 class ActorKind(StrEnum):

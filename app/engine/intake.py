@@ -16,6 +16,15 @@ __all__ = ["Accepted", "NewRun", "Refused", "accept"]
 
 
 @dataclass(frozen=True, slots=True)
+class SignedDelivery:
+    """A signed call that starts a run once: known by its `key`, and by the sender's own `id` for it."""
+
+    key: str
+    id: str | None
+    kept_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to be accepted. Of the runs of a workflow, only the first with an `idempotency_key` is made."""
 
@@ -39,6 +48,8 @@ class NewRun:
     """Set when an equal input whose run has succeeded is to answer instead of a new run."""
     key_ttl_seconds: int | None = None
     """How long key and hash count; None: for ever."""
+    delivery: SignedDelivery | None = None
+    """Set when a signature has started it: `app.engine.deliveries` sees to it that none does so twice."""
 
 
 @dataclass(frozen=True, slots=True)

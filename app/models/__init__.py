@@ -22,6 +22,7 @@ from app.models.schedule import Schedule
 from app.models.team import Team, TeamMember, TeamName, WorkflowShare
 from app.models.user import User
 from app.models.wait import Wait
+from app.models.webhook_delivery import WebhookDelivery
 from app.models.worker import Worker
 from app.models.workflow import Workflow, WorkflowVersion
 
@@ -53,6 +54,7 @@ __all__ = [
     "UserIdentity",
     "UserSession",
     "Wait",
+    "WebhookDelivery",
     "Worker",
     "Workflow",
     "WorkflowShare",

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from app.core.statuses import WebhookAuth
+from app.core.statuses import WebhookAuth, WebhookScheme
 from app.db.types import Id, Json, Status, UtcDateTime, one_of
 
 _ON_EVENT = text("event_type IS NOT NULL AND deleted_at IS NULL")
@@ -40,6 +40,15 @@ class Workflow(SQLModel, table=True):
     revision: int = 1
     webhook_auth: WebhookAuth = Field(sa_type=Status(WebhookAuth))
     webhook_serial: int = 1
+    """Of the token and of the secret that count; those before it do until `webhook_old_until`."""
+    webhook_scheme: WebhookScheme | None = Field(
+        default=None, sa_type=Status(WebhookScheme), nullable=True
+    )
+    webhook_header: str | None = Field(default=None, max_length=100)
+    webhook_sources: Any = Field(default=None, sa_type=Json, nullable=True)
+    webhook_secret: str | None = None
+    webhook_old_secret: str | None = None
+    webhook_old_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     dedupe_key: str | None = Field(default=None)
     dedupe_by_input: bool = False
     dedupe_ttl_seconds: int | None = None

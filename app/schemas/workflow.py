@@ -3,10 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from app.core.addresses import network_of
 from app.core.permissions import TeamRole
-from app.core.statuses import WebhookAuth
+from app.core.security.webhook_signatures import DEFAULT_HEADER, MAX_SECRET_CHARACTERS
+from app.core.statuses import WebhookAuth, WebhookScheme
 from app.engine.sdk import EventType
 from app.schemas.common import EXAMPLE_ID, Input, ProblemItem
 from app.schemas.context import ContextRules
@@ -28,6 +30,18 @@ EXAMPLE_DEFINITION: dict[str, Any] = {
 }
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(max_length=2000)]
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(network_of(text))
+    except ValueError as error:
+        raise ValueError(
+            f"is neither an address nor a CIDR such as 192.0.2.0/24 or 2001:db8::/32: {error}"
+        ) from None
+
+
+Cidr = Annotated[str, StringConstraints(max_length=64), AfterValidator(_cidr)]
 Definition = Annotated[
     dict[str, Any],
     Field(
@@ -37,17 +51,47 @@ Definition = Annotated[
 ]
 
 
+def _is_unset(value: Any) -> bool:
+    return not value
+
+
 class Webhook(Input):
-    """Who may call the webhook address besides the owner."""
+    """Who may call the webhook address besides the owner. A change replaces all of it but the secret."""
 
     auth: WebhookAuth = Field(
         default=WebhookAuth.TOKEN,
-        description="`token`: whoever has the token, which is part of `webhook_url`. `open`: anybody.",
+        description="`token`: whoever has the token, which is part of `webhook_url`. `signature`: whoever signs the body with "
+        "the secret. `api_key`: only who may run the workflow, with an API key of theirs. `open`: anybody.",
     )
-
-
-def _is_unset(value: Any) -> bool:
-    return not value
+    scheme: WebhookScheme | None = Field(
+        default=None,
+        description="How calls are signed: `standard` (Standard Webhooks, unless you say otherwise), `github`, `stripe`, `slack`, "
+        "or `hmac`: HMAC-SHA256 of the body, as hex or base64, in one header.",
+        exclude_if=_is_unset,
+    )
+    secret: Annotated[str, StringConstraints(max_length=MAX_SECRET_CHARACTERS)] | None = Field(
+        default=None,
+        description="What calls are signed with; 16 bytes or more. Left out, the stored one stays, or one is made. It is shown "
+        "once, in the answer to the request that has made it.",
+        exclude_if=_is_unset,
+    )
+    header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")] | None = Field(
+        default=None,
+        description=f"Of scheme `hmac`: where the signature is. Unset: `{DEFAULT_HEADER}`.",
+        exclude_if=_is_unset,
+    )
+    allowed_sources: Annotated[list[Cidr], Field(min_length=1, max_length=100)] | None = Field(
+        default=None,
+        description="Addresses and CIDRs that calls may come from. The owner, logged in, may call from anywhere. Behind a proxy, "
+        "TRUSTED_PROXIES must name it.",
+        examples=[["192.30.252.0/22", "2a0a:a440::/29"]],
+        exclude_if=_is_unset,
+    )
+    secret_set: bool | None = Field(
+        default=None,
+        description="Whether there is a secret. Read only: what you send here counts for nothing.",
+        exclude_if=_is_unset,
+    )
 
 
 class Dedupe(Input):
@@ -137,6 +181,22 @@ class WorkflowChanges(Input):
     on_event: OnEvent | None = Field(default=None, description="Null: no event starts it.")
 
 
+class Rotation(Input):
+    """How to replace a webhook's token or secret."""
+
+    overlap_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=30 * 86_400,
+        description="How long the one before counts as well. Unset: a day for a secret, not at all for a token.",
+        examples=[86_400],
+    )
+    secret: Annotated[str, StringConstraints(max_length=MAX_SECRET_CHARACTERS)] | None = Field(
+        default=None,
+        description="The new secret, where the sender dictates it. Left out, one is made and shown in this answer.",
+    )
+
+
 class DefinitionCheck(Input):
     """A definition to check without saving it."""
 
@@ -167,8 +227,8 @@ class WorkflowSummary(BaseModel):
     on_failure: Hooks = Field(description=ON_FAILURE)
     on_event: OnEvent | None
     webhook_url: str | None = Field(
-        description="Where third parties POST to start a run. Keep it secret: it holds the token, unless `webhook.auth` is "
-        "`open`. Null for whoever is no `editor`."
+        description="Where third parties POST to start a run. Keep it secret: it holds the token, if `webhook.auth` is `token`. "
+        "Null for whoever is no `editor`."
     )
     created_at: datetime
     updated_at: datetime

@@ -1,7 +1,6 @@
 """Whether a trigger may start a run: pure decisions on what was read. Nothing here touches the world."""
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import orjson
 
 from app.core.errors import (
+    AutomateError,
     InvalidInput,
     KillSwitched,
     NotAuthenticated,
@@ -18,18 +18,26 @@ from app.core.errors import (
     WorkflowDisabled,
 )
 from app.core.permissions import Scope, TeamRole
-from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER, webhook_token
-from app.core.statuses import TriggerKind, WebhookAuth
+from app.core.security.webhook_signatures import SIGNATURE_HEADERS
+from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
+from app.core.statuses import TriggerKind
 from app.engine.evidence.run_context import merged_context, missing_fields
-from app.engine.intake import NewRun
+from app.engine.intake import NewRun, SignedDelivery
 from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.language.expressions.faults import UnknownPath
 from app.services.access import refusal
 from app.services.authentication import Proof, refusal_of
 from app.services.callers import Caller
+from app.services.webhook_auth import Gate, WebhookCall, WebhookRules, let_in
 
 MAX_KEY_CHARACTERS = 200
-WITHHELD_HEADERS = frozenset({"authorization", "cookie", "x-api-key", WEBHOOK_TOKEN_HEADER})
+WITHHELD_HEADERS = SIGNATURE_HEADERS | {
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    WEBHOOK_TOKEN_HEADER,
+}
 """Never shown to expressions, which may put what they read into the database."""
 EXACT_INTEGERS = 2.0**53
 MAX_KEY_STEPS = 2_000
@@ -50,6 +58,12 @@ class TriggerRequest:
     version: int | None = None
     validated_for: str | None = None
     context: Mapping[str, Any] | None = None
+    body: bytes = b""
+    """The input as it was sent."""
+    fault: AutomateError | None = None
+    """Why the body cannot be the input. Only whoever may call is told."""
+    address: str | None = None
+    """Where the request came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +84,7 @@ class Target:
     version_id: str | None
     version: int | None
     enabled: bool
-    webhook_auth: WebhookAuth
-    webhook_serial: int
+    webhook: WebhookRules
     dedupe_key: str | None
     inputs: Mapping[str, Any] | None
     context_rules: Mapping[str, Any] | None = None
@@ -86,23 +99,25 @@ def admit(
     target: Target | None,
     caller: Caller | None,
     role: TeamRole | None,
-    key: str,
+    gate: Gate,
 ) -> NewRun:
     """Return the run to be made. `caller` is who calls, if their access token or API key still counts; `role` theirs here.
 
     Raises:
         NotFound: no such workflow or version, or another owner's.
-        NotAuthenticated: neither somebody who may run it, nor the webhook's token.
+        NotAuthenticated: neither somebody who may run it, nor whom the webhook lets in.
         PermissionDenied: they may see the workflow, but not run it; or their role or key may start nothing at all.
         WorkflowDisabled: the owner has switched it off.
         KillSwitched: an operator has stopped it.
-        InvalidInput: the idempotency key cannot be used, or the context lacks what the workflow requires.
+        InvalidInput: the body or the idempotency key cannot be used, or the context lacks what the workflow requires.
     """
     if request.kind is TriggerKind.MANUAL:
         _require_scope(request, caller)
     if target is None:
         raise NotFound("There is no such workflow, or it is not yours.")
-    _authorise(request, target, caller, role, key)
+    delivery = _authorise(request, target, caller, role, gate)
+    if request.fault is not None:
+        raise request.fault
     if not target.enabled:
         raise WorkflowDisabled
     if target.stopped is not None:
@@ -116,11 +131,12 @@ def admit(
         version=target.version,
         trigger=request.kind,
         input=request.input,
-        idempotency_key=_key(request, target.dedupe_key),
+        idempotency_key=_key(request, target),
         context=_context(request, target.context_rules),
         started_by=caller.email if caller is not None and _may_run(role) else None,
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
+        delivery=delivery,
     )
 
 
@@ -147,29 +163,25 @@ def _require_scope(request: TriggerRequest, caller: Caller | None) -> None:
 
 
 def _authorise(
-    request: TriggerRequest, target: Target, caller: Caller | None, role: TeamRole | None, key: str
-) -> None:
+    request: TriggerRequest,
+    target: Target,
+    caller: Caller | None,
+    role: TeamRole | None,
+    gate: Gate,
+) -> SignedDelivery | None:
     if caller is not None and _may_run(role) and Scope.RUNS_WRITE in caller.scopes:
-        return
+        return None
     if request.kind is TriggerKind.MANUAL:
         raise _refused(role)
-    if target.webhook_auth is WebhookAuth.OPEN:
-        return
-    if request.token is not None:
-        expected = webhook_token(key, target.workflow_id, target.webhook_serial)
-        if hmac.compare_digest(request.token.encode(), expected.encode()):
-            return
-        raise NotAuthenticated(
-            "The webhook token is wrong: copy the workflow's `webhook_url` again."
-        )
-    if caller is not None and _may_run(role):
+    call = WebhookCall(request.token, request.headers, request.body, request.address)
+    try:
+        return let_in(call, target.webhook, gate)
+    except NotAuthenticated:
+        if caller is None or request.token is not None:
+            raise
+    if _may_run(role):
         caller.require(Scope.RUNS_WRITE)
-    if caller is not None:
-        raise _refused(role)
-    raise NotAuthenticated(
-        "This webhook needs its token: call the workflow's `webhook_url` as it stands, send `X-Webhook-Token`, or be its "
-        "owner with an access token or API key that still holds."
-    )
+    raise _refused(role)
 
 
 def _refused(role: TeamRole | None) -> NotFound | PermissionDenied:
@@ -182,18 +194,19 @@ def _may_run(role: TeamRole | None) -> bool:
     return role is not None and role.includes(TeamRole.RUNNER)
 
 
-def _key(request: TriggerRequest, dedupe_key: str | None) -> str | None:
+def _key(request: TriggerRequest, target: Target) -> str | None:
     """Return the key that makes a repeated trigger the same run; None never swallows a trigger."""
     if request.idempotency_key is not None:
         if not 0 < len(request.idempotency_key) <= MAX_KEY_CHARACTERS:
             detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
             raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
         return f"key:{request.idempotency_key}"
-    if dedupe_key is None:
+    if target.dedupe_key is None:
         return None
-    headers = {name: text for name, text in request.headers.items() if name not in WITHHELD_HEADERS}
+    withheld = WITHHELD_HEADERS | {(target.webhook.header or "").lower()}
+    headers = {name: text for name, text in request.headers.items() if name not in withheld}
     try:
-        value = compile_expression(dedupe_key).evaluate(
+        value = compile_expression(target.dedupe_key).evaluate(
             {"input": request.input, "headers": headers}, MAX_KEY_STEPS
         )
     except UnknownPath:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from app.core.security.encryption import KeyRing
 from app.engine.credentials import rotation
+from app.services import webhook_secrets
 
 BATCH: Final = 200
 KeysInUse = Callable[[Connection], Mapping[str, int]]
@@ -24,7 +25,10 @@ class Encrypted:
     """Returns how much lies under each key, by its id."""
 
 
-ENCRYPTED: Final = (Encrypted("credentials", rotation.reencrypt, rotation.keys_in_use),)
+ENCRYPTED: Final = (
+    Encrypted("credentials", rotation.reencrypt, rotation.keys_in_use),
+    Encrypted("webhook secrets", webhook_secrets.reencrypt, webhook_secrets.keys_in_use),
+)
 """All that is: whatever is added here is looked after by `rotate-keys`."""
 
 

@@ -16,13 +16,14 @@ from app.core.clock import SyncedClock
 from app.core.config import KEY_TTL_SECONDS
 from app.core.errors import AutomateError, InvalidInput
 from app.core.permissions import TeamRole
-from app.core.statuses import WebhookAuth
+from app.core.statuses import TriggerKind, WebhookAuth, WebhookScheme
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
-from app.db.types import Id, Json, Status
+from app.db.types import Id, Json, Status, UtcDateTime
+from app.engine.deliveries import accept_once
 from app.engine.delivery.dispatch import BackgroundDispatch
 from app.engine.guards.store import read_switches
-from app.engine.intake import Accepted, NewRun, Refused, accept
+from app.engine.intake import Accepted, NewRun, Refused
 from app.engine.language.input_schema import input_problems
 from app.engine.language.plan import Plan
 from app.engine.metrics.meters import ApiMeters
@@ -33,7 +34,10 @@ from app.services.authentication import Callers, Proof
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
 from app.services.desk_roles import roles_of
+from app.services.rate_limits import Counted, RateLimits
 from app.services.stops import refusal
+from app.services.webhook_auth import Gate, WebhookRules
+from app.services.webhook_secrets import WebhookSecrets
 
 __all__ = ["TriggerAnswer", "TriggerDesk", "TriggerRequest"]
 
@@ -42,8 +46,9 @@ MAX_VALIDATIONS_AT_ONCE = 2
 # Read each workflow once per batch, with the version that is asked for (its newest when none is).
 LOAD_TARGETS = Statement(
     """
-    SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.dedupe_key,
-           w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
+    SELECT w.id, v.asked, w.owner_id, w.enabled, w.webhook_auth, w.webhook_serial, w.webhook_scheme,
+           w.webhook_header, w.webhook_sources, w.webhook_secret, w.webhook_old_secret, w.webhook_old_until,
+           w.dedupe_key, w.dedupe_by_input, w.dedupe_ttl_seconds, w.context_required, versions.id AS version_id,
            versions.version, EXISTS (SELECT 1 FROM kill_switches WHERE lifted_at IS NULL) AS switched
     FROM {rows} JOIN workflows w ON w.id = v.id AND w.id {among_ids} AND w.deleted_at IS NULL
     LEFT JOIN workflow_versions versions
@@ -57,6 +62,12 @@ LOAD_TARGETS = Statement(
         "enabled": Boolean(),
         "webhook_auth": Status(WebhookAuth),
         "webhook_serial": Integer(),
+        "webhook_scheme": Status(WebhookScheme),
+        "webhook_header": String(),
+        "webhook_sources": Json,
+        "webhook_secret": String(),
+        "webhook_old_secret": String(),
+        "webhook_old_until": UtcDateTime(),
         "dedupe_key": String(),
         "context_required": Json,
         "dedupe_by_input": Boolean(),
@@ -97,11 +108,16 @@ class TriggerDesk:
         dispatch: BackgroundDispatch,
         meters: ApiMeters,
         key_ttl_seconds: int = KEY_TTL_SECONDS,
+        *,
+        secrets: WebhookSecrets,
+        rates: RateLimits,
     ) -> None:
         self._engine = engine
         self._meters = meters
         self._key_ttl_seconds = key_ttl_seconds
         self._key = key
+        self._secrets = secrets
+        self._rates = rates
         self._time = DatabaseTime(clock)
         self._dispatch = dispatch
         self._callers = Callers(engine)
@@ -141,9 +157,10 @@ class TriggerDesk:
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
             now = self._time.now(connection)
-            answers = self._admit(connection, batch, now)
+            gate = Gate(self._key, self._secrets, now, self._key_ttl_seconds)
+            answers = self._admit(connection, batch, gate)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
-            accepted = iter(accept(connection, runs, now) if runs else ())
+            accepted = iter(accept_once(connection, runs, now) if runs else ())
         found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
         results = [one.error if isinstance(one, Refused) else one for one in found]
         put = self._dispatch.put_alone if len(results) == 1 else self._dispatch.put
@@ -158,15 +175,15 @@ class TriggerDesk:
         return results
 
     def _admit(
-        self, connection: Connection, batch: Sequence[TriggerRequest], now: datetime
+        self, connection: Connection, batch: Sequence[TriggerRequest], gate: Gate
     ) -> list[NewRun | _NeedsValidation | Exception]:
         asked = {(request.workflow_id, request.version) for request in batch}
         rows = LOAD_TARGETS.run(
             connection, [{"id": id_, "asked": version} for id_, version in asked]
         )
-        targets = self._targets(connection, rows, now)
+        targets = self._targets(connection, rows, gate.now)
         found = [targets.get((request.workflow_id, request.version)) for request in batch]
-        callers = self._callers.load(connection, [request.caller for request in batch], now)
+        callers = self._callers.load(connection, [request.caller for request in batch], gate.now)
         askers = {
             (callers[request.caller].id, target.workflow_id, target.owner_id)
             for request, target in zip(batch, found, strict=True)
@@ -174,7 +191,7 @@ class TriggerDesk:
         }
         people = _People(callers, roles_of(connection, askers))
         return [
-            self._admit_one(request, target, people)
+            self._admit_one(request, target, people, gate)
             for request, target in zip(batch, found, strict=True)
         ]
 
@@ -195,8 +212,7 @@ class TriggerDesk:
                 row.version_id,
                 row.version,
                 row.enabled,
-                row.webhook_auth,
-                row.webhook_serial,
+                _rules(row),
                 row.dedupe_key,
                 plan.inputs if plan else None,
                 row.context_required,
@@ -207,12 +223,14 @@ class TriggerDesk:
         return targets
 
     def _admit_one(
-        self, request: TriggerRequest, target: Target | None, people: _People
+        self, request: TriggerRequest, target: Target | None, people: _People, gate: Gate
     ) -> NewRun | _NeedsValidation | Exception:
         caller = None if request.caller is None else people.callers.get(request.caller)
         role = None if caller is None else people.roles.get((caller.id, request.workflow_id))
         try:
-            run = admit(request, target, caller, role, self._key)
+            run = admit(request, target, caller, role, gate)
+            if request.kind is TriggerKind.WEBHOOK and request.validated_for is None:
+                self._count(request.workflow_id)
         except AutomateError as refusal:
             return refusal
         if (
@@ -222,3 +240,23 @@ class TriggerDesk:
         ):
             return _NeedsValidation(run.version_id, target.inputs)
         return run
+
+    def _count(self, workflow_id: str) -> None:
+        """Count a call that was let in: whoever may not call uses up nobody's calls."""
+        standing = self._rates.count(Counted.WORKFLOW, workflow_id)
+        if standing is not None:
+            standing.require()
+
+
+def _rules(row: Row[Any]) -> WebhookRules:
+    return WebhookRules(
+        row.id,
+        row.webhook_auth,
+        row.webhook_serial,
+        row.webhook_scheme,
+        row.webhook_header,
+        None if row.webhook_sources is None else tuple(row.webhook_sources),
+        row.webhook_secret,
+        row.webhook_old_secret,
+        row.webhook_old_until,
+    )

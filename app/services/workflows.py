@@ -17,7 +17,7 @@ from app.core.permissions import TeamRole
 from app.engine.language.catalogue import NodeCatalogue
 from app.engine.language.definition import read_definition
 from app.models import Workflow, WorkflowVersion
-from app.schemas.workflow import Dedupe, NewWorkflow, WorkflowChanges, WorkflowDraft
+from app.schemas.workflow import Dedupe, NewWorkflow, Rotation, WorkflowChanges, WorkflowDraft
 from app.services.access import require_team, require_workflow
 from app.services.approver_checks import approver_problems
 from app.services.audit import Change, record
@@ -30,6 +30,13 @@ from app.services.pages import newest_first
 from app.services.policies import policy_problems
 from app.services.save_checks import check
 from app.services.standings import Standing, standings_of
+from app.services.webhook_secrets import WebhookSecrets
+from app.services.webhook_settings import (
+    changed_webhook,
+    rotation_values,
+    webhook_problems,
+    webhook_values,
+)
 from app.services.workflow_lists import WorkflowFilter
 
 
@@ -40,6 +47,8 @@ class Saved:
     workflow: Workflow
     version: WorkflowVersion
     standing: Standing
+    new_secret: str | None = None
+    """The secret of its webhook that was made just now; it is not shown again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ class Workflows:
     caller: Caller
     catalogue: NodeCatalogue
     clock: Clock
+    secrets: WebhookSecrets
 
     def create(self, draft: NewWorkflow) -> Saved:
         """Save a new workflow with its version 1.
@@ -65,11 +75,13 @@ class Workflows:
         problems = self.problems_of(draft.definition, owner_id)
         others = self.other_problems(draft, None, owner_id)
         check([*problems, *dedupe_problems(draft.dedupe), *others])
-        now = self.clock.now()
+        now, id_ = self.clock.now(), new_id()
+        webhook, new_secret = webhook_values(draft.webhook, id_, None, self.secrets)
         workflow = Workflow(
-            id=new_id(),
+            id=id_,
             owner_id=owner_id,
             **_columns(draft, WorkflowDraft.model_fields),
+            **webhook,
             created_at=now,
             updated_at=now,
         )
@@ -77,7 +89,7 @@ class Workflows:
         self.session.flush()
         version = self._add_version(workflow, draft.definition)
         self._record("created", workflow, version=version.version, sha256=version.checksum)
-        return self.saved(workflow, version)
+        return replace(self.saved(workflow, version), new_secret=new_secret)
 
     def list(
         self, wanted: WorkflowFilter, limit: int, cursor: str | None
@@ -133,7 +145,8 @@ class Workflows:
         ]
         check(problems)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
-        values = _columns(changes, sent)
+        webhook, new_secret = changed_webhook(changes, saved.workflow, self.secrets)
+        values = _columns(changes, sent) | webhook
         if is_new_version:
             values["version"] = saved.workflow.version + 1
         if all(getattr(saved.workflow, name) == value for name, value in values.items()):
@@ -142,8 +155,9 @@ class Workflows:
         self.compare_and_set(saved.workflow, values, if_match)
         self._record_changes(saved.workflow, values, was_enabled=was_enabled)
         if definition is None or not is_new_version:
-            return saved
-        return replace(saved, version=self._add_version(saved.workflow, definition))
+            return replace(saved, new_secret=new_secret)
+        version = self._add_version(saved.workflow, definition)
+        return replace(saved, version=version, new_secret=new_secret)
 
     def delete(self, workflow_id: str, if_match: Collection[int] | None) -> None:
         """Hide a workflow and stop its triggers; its runs stay readable.
@@ -158,18 +172,20 @@ class Workflows:
         self.compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
         self._record("deleted", workflow)
 
-    def rotate_webhook(self, workflow_id: str) -> Saved:
-        """Give the webhook address another token; the old one is refused from now on.
+    def rotate_webhook(self, workflow_id: str, rotation: Rotation) -> Saved:
+        """Give the webhook another token, or secret; the one before counts as long as they are to overlap.
 
         Raises:
             NotFound: it is absent or another owner's.
+            InvalidInput: the new secret cannot be used, or there is none to replace.
             Conflict: somebody else changed it at the same moment.
         """
         saved = self.get(workflow_id, TeamRole.EDITOR)
-        serial = saved.workflow.webhook_serial + 1
-        self.compare_and_set(saved.workflow, {"webhook_serial": serial}, None)
+        now = self.clock.now()
+        values, new_secret = rotation_values(rotation, saved.workflow, self.secrets, now)
+        self.compare_and_set(saved.workflow, values, None)
         self._record("webhook_rotated", saved.workflow)
-        return saved
+        return replace(saved, new_secret=new_secret)
 
     def versions(
         self, workflow_id: str, limit: int, cursor: str | None
@@ -222,6 +238,7 @@ class Workflows:
             *hook_problems(self.session, owner_id, form),
             *approver_problems(self.session, form.definition),
             *policy_problems(self.session, owner_id, workflow_id, form),
+            *webhook_problems(form, saved, self.secrets),
         ]
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
@@ -299,8 +316,6 @@ def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> di
     """Return the columns for the fields that were sent."""
     plain = ("name", "description", "enabled")
     columns: dict[str, Any] = {name: getattr(form, name) for name in plain if name in sent}
-    if "webhook" in sent:
-        columns["webhook_auth"] = form.webhook.auth
     if "dedupe" in sent:
         dedupe = form.dedupe or Dedupe()
         columns["dedupe_key"] = dedupe.key

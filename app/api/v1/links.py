@@ -35,7 +35,7 @@ class WorkflowForms:
             role=standing.role,
             version=workflow.version,
             enabled=workflow.enabled,
-            webhook=Webhook(auth=workflow.webhook_auth),
+            webhook=_webhook(workflow),
             dedupe=_dedupe(workflow),
             context=rules_of(workflow.context_required),
             on_success=workflow.on_success or [],
@@ -51,13 +51,24 @@ class WorkflowForms:
     def whole(self, saved: Saved) -> WorkflowForm:
         """Return a workflow with its definition."""
         summary = self.summary(saved.workflow, saved.standing)
+        summary.webhook.secret = saved.new_secret
         return WorkflowForm(**dict(summary), definition=saved.version.definition)
 
     def _webhook_url(self, workflow: Workflow) -> str:
         address = f"{self.base_url}/api/v1/webhooks/{workflow.id}"
-        if workflow.webhook_auth is WebhookAuth.OPEN:
+        if workflow.webhook_auth is not WebhookAuth.TOKEN:
             return address
         return f"{address}?token={webhook_token(self.key, workflow.id, workflow.webhook_serial)}"
+
+
+def _webhook(workflow: Workflow) -> Webhook:
+    return Webhook(
+        auth=workflow.webhook_auth,
+        scheme=workflow.webhook_scheme,
+        header=workflow.webhook_header,
+        allowed_sources=workflow.webhook_sources,
+        secret_set=workflow.webhook_secret is not None,
+    )
 
 
 def _dedupe(workflow: Workflow) -> Dedupe | None:

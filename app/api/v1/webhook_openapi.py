@@ -17,6 +17,24 @@ PREFER: Final = {
     "schema": {"type": "string"},
     "example": "wait=10",
 }
+SIGNATURES: Final = {
+    "webhook-signature": "Scheme `standard`: `v1,<base64>`, over `webhook-id`, `webhook-timestamp` and the body.",
+    "X-Hub-Signature-256": "Scheme `github`: `sha256=<hex>`. `X-GitHub-Delivery` tells a repetition.",
+    "Stripe-Signature": "Scheme `stripe`: `t=<timestamp>,v1=<hex>`.",
+    "X-Slack-Signature": "Scheme `slack`: `v0=<hex>`, with `X-Slack-Request-Timestamp`.",
+    "X-Signature": "Scheme `hmac`: hex or base64; the workflow's `webhook.header` may name another header.",
+}
+
+
+def _signature(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": SIGNATURES[name],
+        "schema": {"type": "string"},
+    }
+
+
 START_OPERATION: Final[dict[str, Any]] = {"parameters": [IDEMPOTENCY_KEY, PREFER]}
 WEBHOOK_OPERATION: Final[dict[str, Any]] = {
     "parameters": [
@@ -38,6 +56,7 @@ WEBHOOK_OPERATION: Final[dict[str, Any]] = {
             "description": "The same token, for callers that can set headers.",
             "schema": {"type": "string"},
         },
+        *(_signature(name) for name in SIGNATURES),
         IDEMPOTENCY_KEY,
         PREFER,
     ],

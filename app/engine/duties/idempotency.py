@@ -1,11 +1,13 @@
-"""Duty: forget idempotency keys whose time is up."""
+"""Duty: forget idempotency keys, and signed deliveries, whose time is up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from app.core.clock import Clock
 from app.engine.dedupe import expire_keys
+from app.engine.deliveries import expire_deliveries
 
 BATCH = 1_000
 MAX_BATCHES = 200
@@ -13,7 +15,7 @@ MAX_BATCHES = 200
 
 
 class Idempotency:
-    """Empties the keys of old runs. Intake itself looks at their time as well, so nothing depends on when this comes."""
+    """Empties the keys of old runs, and deletes old deliveries. Intake itself looks at their time as well, so nothing depends on when this comes."""
 
     name = "idempotency"
     interval_seconds = 60.0
@@ -23,12 +25,15 @@ class Idempotency:
         self._clock = clock
 
     def run_once(self) -> Mapping[str, int]:
-        """Forget what has expired, in small commits; returns how many runs lost their key."""
+        """Forget what has expired, in small commits; returns how many runs lost their key, and how many deliveries went."""
+        return {"keys": self._all(expire_keys), "deliveries": self._all(expire_deliveries)}
+
+    def _all(self, expire: Callable[[Connection, datetime, int], int]) -> int:
         expired = 0
         for _ in range(MAX_BATCHES):
             with self._engine.begin() as connection:
-                found = expire_keys(connection, self._clock.now(), BATCH)
+                found = expire(connection, self._clock.now(), BATCH)
             expired += found
             if found < BATCH:
                 break
-        return {"keys": expired}
+        return expired

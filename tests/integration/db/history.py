@@ -22,6 +22,7 @@ LARGE = frozenset(
         "refresh_tokens",
         "sessions",
         "workflow_versions",
+        "webhook_deliveries",
         "audit_log",
     }
 )
@@ -174,6 +175,12 @@ _STATEMENTS = (
     f"""
     INSERT INTO evidence (id, run_id, path, attempt, kind, title, content, sha256, at)
     SELECT pg_temp.id('evidence', n), pg_temp.id('run', n), 'step_1', 1, 'note', '', {_JSON}, repeat('x', 64), now()
+    FROM generate_series(1, {RUNS}) n
+    """,
+    f"""
+    INSERT INTO webhook_deliveries (key, sender_key, workflow_id, run_id, expires_at)
+    SELECT md5(n::text), CASE WHEN n % 2 = 0 THEN 'sender ' || n END, pg_temp.id('workflow', n % {WORKFLOWS} + 1),
+           pg_temp.id('run', n), now() + interval '1 day'
     FROM generate_series(1, {RUNS}) n
     """,
     f"""

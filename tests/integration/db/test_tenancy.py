@@ -24,6 +24,7 @@ ACROSS_TENANTS = frozenset(
         "waits",  # the engine's alone
         "approvers",  # people are asked across tenants: app.engine.approvals.rules decides
         "approval_links",
+        "webhook_deliveries",  # the desk's alone
     }
 )
 """Tables that belong to somebody, and that no tenant may read at all."""

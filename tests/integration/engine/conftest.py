@@ -8,19 +8,17 @@ import httpx
 import pytest
 from sqlmodel import Session
 
-from app.core.clock import SyncedClock, SystemClock
+from app.core.clock import SystemClock
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.statuses import Role
 from app.db.base import make_engine
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.delivery.process import WorkerProcess
-from app.engine.metrics.meters import ApiMeters
 from app.engine.registry import load_catalogue
 from app.models import User
-from app.services.triggers import TriggerDesk
 from tests.integration.engine.publisher import Publisher
-from tests.integration.engine.world import KEY, World
+from tests.integration.engine.world import KEY, World, desk_of
 
 _trusted = cache(httpx.create_ssl_context)
 
@@ -52,9 +50,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     engine = make_engine(settings.database_url)
     redis = connect_redis(settings.redis_url)
     dispatch = BackgroundDispatch(Dispatcher(redis))
-    desk = TriggerDesk(
-        engine, load_catalogue(settings.plugins_dir), KEY, SyncedClock(), dispatch, ApiMeters()
-    )
+    desk = desk_of(engine, load_catalogue(settings.plugins_dir), dispatch)
     owner_id = new_id()
     with Session(engine) as session:
         session.add(

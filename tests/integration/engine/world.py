@@ -8,16 +8,37 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from app.core.clock import SystemClock
+from app.core.clock import SyncedClock, SystemClock
 from app.core.config import Settings
 from app.core.ids import new_id
+from app.core.security.encryption import KeyRing
 from app.core.security.tokens import TokenClaims
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus, TriggerKind, WebhookAuth
+from app.engine.delivery.dispatch import BackgroundDispatch
+from app.engine.metrics.meters import ApiMeters
+from app.engine.registry import Catalogue
 from app.models import Run, RunLog, StepAttempt, Workflow, WorkflowVersion
+from app.services.rate_limits import RateLimits
 from app.services.triggers import TriggerAnswer, TriggerDesk, TriggerRequest
+from app.services.webhook_secrets import WebhookSecrets
 
 PATIENCE_SECONDS = 20.0
 KEY = "a-secret-key-of-at-least-32-bytes!"
+
+
+def desk_of(engine: Engine, catalogue: Catalogue, dispatch: BackgroundDispatch) -> TriggerDesk:
+    """Return a desk that takes triggers as that of the API does, with no limits."""
+    clock = SyncedClock()
+    return TriggerDesk(
+        engine,
+        catalogue,
+        KEY,
+        clock,
+        dispatch,
+        ApiMeters(),
+        secrets=WebhookSecrets(KeyRing({"k1": bytes(32)})),
+        rates=RateLimits({}, clock, None),
+    )
 
 
 @dataclass

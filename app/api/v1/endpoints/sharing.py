@@ -32,7 +32,9 @@ async def get_transfers(
     container: Services, caller: CurrentCaller, session: OpenSession
 ) -> Transfers:
     """Return what the caller may do to let go of workflows: what is another's afterwards passes no wall around the caller."""
-    return Transfers(Workflows(session, caller, container.catalogue, container.clock))
+    return Transfers(
+        Workflows(session, caller, container.catalogue, container.clock, container.webhook_secrets)
+    )
 
 
 UserTransfers = Annotated[Transfers, Depends(get_transfers)]

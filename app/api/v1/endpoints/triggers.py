@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from app.api.body import FORM_TYPES, JSON_TYPE, GuardedRoute, has_body, is_json, media_type
 from app.api.container import Container, container_of
@@ -21,17 +22,19 @@ from app.api.deps import (
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.rates import count_call, require_room, show_standing
 from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
 from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
-from app.core.errors import MalformedBody, NotAuthenticated, UnsupportedMedia
+from app.core.errors import AutomateError, MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
 from app.core.permissions import Scope
 from app.core.security.shown_once import read_api_key
-from app.core.security.tokens import read_token
+from app.core.security.tokens import TokenClaims, read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
 from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
 from app.services.authentication import Proof
+from app.services.rate_limits import Counted
 from app.services.run_watch import may_see
 from app.services.triggers import TriggerAnswer, TriggerRequest
 
@@ -47,29 +50,43 @@ router = APIRouter(tags=["Triggers"], route_class=GuardedRoute)
 async def trigger_webhook(request: Request) -> Response:
     """Start a run with the body as its `input`: JSON, or a form as an object of its fields; no body is `{}`.
 
-    Whoever has the token of `webhook_url` may call (`?token=` or `X-Webhook-Token`), the owner with their access token
-    or an API key that has `runs:write`, and anybody when the workflow's `webhook.auth` is `open`. Answered `202`, the trigger is stored and yields exactly one
-    run; repeated with the same `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run.
+    Whoever may run the workflow may call, with their access token or an API key that has `runs:write`; everybody else as the
+    workflow's `webhook.auth` says: with the token of `webhook_url` (`?token=` or `X-Webhook-Token`), a signature over the
+    body, or nothing (`open`). Answered `202`, the trigger is stored and yields exactly one run; repeated with the same
+    `Idempotency-Key` (or `webhook-id`, or `dedupe.key`) it answers `200` with the first run, and so does a signed call that
+    comes again.
 
     With `Prefer: wait=10` it answers when the run has ended, or after 10 s (60 at most) as it would without: `200` with the
     run's output, or whatever a `respond` step of the run says, as soon as it says so. When the run's legal basis names
     `authorized_users`, only they and the owner, logged in, get the output; others get the run's id and status.
     """
     container = container_of(request)
+    workflow_id = object_id(request.path_params["workflow_id"], "workflow")
     proof = _proof(request, container)
+    if isinstance(proof, TokenClaims):
+        count_call(request.scope, Counted.USER, proof.user_id)
+    elif proof is not None:
+        count_call(request.scope, Counted.KEY, proof.key_id)
+    require_room(request.scope, Counted.WORKFLOW, workflow_id)
+    body = await request.body()
+    value, fault = await _input_of(request, body)
     token = _token_in_query(request) or request.headers.get(WEBHOOK_TOKEN_HEADER)
     answer = await container.triggers.submit(
         TriggerRequest(
-            workflow_id=object_id(request.path_params["workflow_id"], "workflow"),
+            workflow_id=workflow_id,
             kind=TriggerKind.WEBHOOK,
             caller=proof,
             token=token,
-            input=await _input_of(request),
+            input=value,
             idempotency_key=await idempotency_key(request),
             headers=request.headers,
             version=None,
+            body=body,
+            fault=fault,
+            address=request.client.host if request.client else None,
         )
     )
+    show_standing(request.scope, Counted.WORKFLOW, workflow_id)
     seconds = wait_seconds(request)
     outcome = await await_outcome(
         request, container.run_watch, answer.run_id, seconds, until_end=False
@@ -164,12 +181,19 @@ def _proof(request: Request, container: Container) -> Proof | None:
         return None
 
 
-async def _input_of(request: Request) -> Any:
+async def _input_of(request: Request, body: bytes) -> tuple[Any, AutomateError | None]:
+    """Return the body's value, or why it has none: that is for callers alone who may call."""
+    try:
+        return await _value_of(request, body), None
+    except AutomateError as fault:
+        return None, fault
+
+
+async def _value_of(request: Request, body: bytes) -> Any:
     if not has_body(request):
         return {}
     kind = media_type(request)
     if is_json(kind):
-        body = await request.body()
         return parse_json(body) if body else {}
     if kind in FORM_TYPES:
         return await _form_of(request)
@@ -187,14 +211,21 @@ async def _form_of(request: Request) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise MalformedBody("The form is not valid UTF-8: encode its text as UTF-8.") from None
     if pairs is None:
-        async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
-            pairs = form.multi_items()
+        pairs = await _parts(request)
     fields: dict[str, list[Any]] = {}
     for name, found in pairs:
         fields.setdefault(name, []).append(found)
     value = {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
     check_json(value)
     return value
+
+
+async def _parts(request: Request) -> list[tuple[str, Any]]:
+    try:
+        async with request.form(max_files=0, max_fields=MAX_FORM_FIELDS) as form:
+            return [*form.multi_items()]
+    except HTTPException as error:
+        raise MalformedBody(f"The form cannot be read: {error.detail}") from None
 
 
 def _url_encoded(text: str) -> list[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from app.schemas.workflow import (
     CheckResult,
     DefinitionCheck,
     NewWorkflow,
+    Rotation,
     VersionForm,
     VersionSummary,
     WorkflowChanges,
@@ -197,14 +198,21 @@ def delete_workflow(workflow_id: WorkflowId, if_match: IfMatch, workflows: UserW
 @router.post(
     "/{workflow_id}/webhook/rotate",
     dependencies=[needs(Scope.WORKFLOWS_WRITE)],
-    summary="Get another webhook token",
-    responses=problems(401, 404, 409),
+    summary="Get another webhook token, or secret",
+    responses=problems(401, 404, 409, *BODY_PROBLEMS),
 )
 def rotate_webhook(
-    workflow_id: WorkflowId, workflows: UserWorkflows, forms: Forms, response: Response
+    workflow_id: WorkflowId,
+    workflows: UserWorkflows,
+    forms: Forms,
+    response: Response,
+    rotation: Rotation | None = None,
 ) -> WorkflowForm:
-    """Put another token into `webhook_url`; the old one is refused from now on."""
-    return _tagged(workflows.rotate_webhook(workflow_id), forms, response)
+    """Put another token into `webhook_url`, or set another secret; a secret that is made is shown in this answer only.
+
+    The one before counts on for `overlap_seconds`: a day for a secret, unless you say otherwise; not at all for a token.
+    """
+    return _tagged(workflows.rotate_webhook(workflow_id, rotation or Rotation()), forms, response)
 
 
 @router.get(
