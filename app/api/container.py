@@ -151,7 +151,7 @@ async def _proving(
 ) -> AsyncIterator[tuple[Callers, IdentityProvider | None]]:
     """Yield what finds callers, and the provider to sign in at, if there is one.
 
-    What talks to it takes 20 MB, so it is imported only then.
+    What talks to it takes some megabytes, so it is imported only then.
     """
     callers, provider = Callers(engine), None
     if settings.oidc_issuer is not None:

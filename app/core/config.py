@@ -1,26 +1,22 @@
 """Settings: one frozen record, read at the entry points and passed down. `.env.example` lists the same names."""
 
-import re
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from app.core.errors import ConfigurationError
 from app.core.secret_files import SecretFiles
-from app.core.statuses import Role
+from app.core.setting_values import Addresses, CommaSeparated, Issuer, OidcScopes, RoleMap
 
 SECRET_KEY_FILE = "secret_key"
 MIN_SECRET_BYTES = 32
 KEY_TTL_SECONDS = 7 * 86_400
-_ISSUER = re.compile(r"(https://[^/?#@\s]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?)(/[^?#\s]*)?")
 
 
 class Settings(BaseSettings):
@@ -84,7 +80,7 @@ class Settings(BaseSettings):
         le=10_000,
         description="Runs that one worker process has in flight at most; 8/9 of them for one owner.",
     )
-    egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+    egress_allow: CommaSeparated = Field(
         default=(),
         description="CIDRs or host names, separated by commas, that HTTP steps may reach although they are private.",
     )
@@ -109,7 +105,7 @@ class Settings(BaseSettings):
         default=None,
         description="How the outside reaches the API, used in webhook_url. Unset: as the request came in.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Addresses = Field(
         default=(),
         description="Addresses or CIDRs of reverse proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
     )
@@ -135,7 +131,7 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(
         default=30, ge=1, le=365, description="How long a session lasts that is not carried on."
     )
-    oidc_issuer: str | None = Field(
+    oidc_issuer: Issuer | None = Field(
         default=None,
         description="Sign-in by OpenID Connect: the provider's issuer, https://… exactly as it names itself. Unset: none. "
         "Its redirect URI is PUBLIC_URL/api/v1/oidc/callback.",
@@ -146,14 +142,14 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(
         default=None, description="Our secret at the provider; unset for a public client."
     )
-    oidc_scopes: str = Field(
+    oidc_scopes: OidcScopes = Field(
         default="openid email profile", description="What the provider is asked for."
     )
     oidc_role_claim: str | None = Field(
         default=None,
         description="The claim of the id_token that names groups, such as `groups`. With it, each sign-in sets the role.",
     )
-    oidc_role_map: Annotated[tuple[str, ...], NoDecode] = Field(
+    oidc_role_map: RoleMap = Field(
         default=(),
         description="Roles of those groups, separated by commas: `group=role`. Without a group that is named, `member`.",
     )
@@ -243,57 +239,11 @@ class Settings(BaseSettings):
         """Return the token that readers of /metrics must send, if there is one."""
         return None if self.metrics_token is None else self.metrics_token.get_secret_value()
 
-    @field_validator("egress_allow", "trusted_proxies", "oidc_role_map", mode="before")
-    @classmethod
-    def _split_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            try:
-                ip_network(entry)
-            except ValueError:
-                raise ValueError(
-                    f"{entry!r} is neither an address nor a CIDR such as 10.0.0.0/8"
-                ) from None
-        return value
-
-    @field_validator("oidc_issuer")
-    @classmethod
-    def _safe_issuer(cls, value: str | None) -> str | None:
-        if value is not None and not _ISSUER.fullmatch(value):
-            raise ValueError(
-                "must be an https:// address without query (http:// for 127.0.0.1 and localhost only)"
-            )
-        return value
-
-    @field_validator("oidc_role_map")
-    @classmethod
-    def _roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            group, _, role = entry.rpartition("=")
-            if not group or role not in [*Role]:
-                raise ValueError(
-                    f"{entry!r} is not written `group=role`; the roles are {', '.join(Role)}"
-                )
-        return value
-
     @field_validator("oidc_client_id")
     @classmethod
     def _goes_with_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("oidc_issuer") is not None and not value:
             raise ValueError("is needed beside OIDC_ISSUER")
-        return value
-
-    @field_validator("oidc_scopes")
-    @classmethod
-    def _asks_for_identity(cls, value: str) -> str:
-        if "openid" not in value.split():
-            raise ValueError("must name `openid`")
         return value
 
     @field_validator("plugins_dir")

@@ -1,4 +1,4 @@
-"""A check of ours for schemathesis: what fits the schema is never refused for its form."""
+"""What schemathesis is told of ours: what fits the schema is never refused for its form; how access tokens are sent."""
 
 from typing import Any
 
@@ -14,6 +14,17 @@ FORM = frozenset(
 )  # fmt: skip
 """Codes of Pydantic's that say something which the schema can say too."""
 FORM_BODY = "application/x-www-form-urlencoded"
+
+
+@schemathesis.hook
+def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Describe access tokens as what they are on the wire: schemathesis does not know how OAuth 2.0 sends them.
+
+    Only so does it see to it that every address wants one.
+    """
+    del context
+    schemes = raw_schema["components"]["securitySchemes"]
+    schemes["OAuth2PasswordBearer"] = {"type": "http", "scheme": "bearer"}
 
 
 @schemathesis.check

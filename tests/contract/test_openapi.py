@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 FEW, MANY = "2", "100"
 NOT_CALLED = {
+    "/api/v1/logout": "ends the session of those who call",
     "/api/v1/me/sessions/revoke": "ends the sessions of those who call",
     "/metrics": "answers in Prometheus' words",
 }

@@ -82,7 +82,7 @@ async def come_back(
 ) -> AccessToken:
     """Take what the provider sends with the browser; the answer holds tokens, as that of `POST /login`.
 
-    Only the browser that began the sign-in can end it, within ten minutes, once.
+    Only the browser that began the sign-in can end it, within ten minutes; each code counts once.
     """
     provider = _provider(container)
     await run_in_threadpool(container.throttle.count, SIGN_INS, address_of(request))
