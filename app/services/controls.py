@@ -165,7 +165,7 @@ class Controls:
         if not workflow.enabled:
             raise WorkflowDisabled
         now = self._now()
-        require_not_stopped(self.session, run.owner_id, run.workflow_id, now)
+        require_not_stopped(self.session, workflow.owner_id, workflow.id, now)
         plans = PlanCache(self.catalogue)
         new = NewRun(
             owner_id=workflow.owner_id,

@@ -247,7 +247,7 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls, asks_before_calls(self._gate)),
+            HookCalls(self._engine, self._clock, self._call_urls, self._gate),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 

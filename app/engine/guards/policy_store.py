@@ -10,8 +10,16 @@ VERSION = Statement(
     "SELECT count(*) AS policies, COALESCE(sum(revision), 0) AS revisions FROM policies",
     returns={"policies": BigInteger(), "revisions": BigInteger()},
 )
-LOAD_ALL = Statement(
-    "SELECT level, target_id, revision, rules FROM policies",
+LIST_REVISIONS = Statement(
+    "SELECT level, target_id, revision FROM policies",
+    returns={"level": String(), "target_id": Id(), "revision": Integer()},
+)
+LOAD_POLICIES = Statement(
+    """
+    SELECT p.level, p.target_id, p.revision, p.rules FROM policies p
+    JOIN {rows} ON p.level = v.level AND p.target_id = v.target_id
+    """,
+    rows={"level": "text", "target_id": "uuid"},
     returns={"level": String(), "target_id": Id(), "revision": Integer(), "rules": Json},
 )
 # How many runs were started since a moment, and the first of them: of an owner, or of a workflow.

@@ -371,3 +371,18 @@ async def test_runs_of_a_workflow_that_one_may_only_see_are_not_touched_in_bulk(
     answer = await bob.post("/runs/retry", {"workflow_id": owned.workflow_id})
 
     assert _told(answer)[0] == 403
+
+
+async def test_whoever_a_workflow_is_shared_with_may_give_that_back(
+    ada: Caller, bob: Caller, cat: Caller
+) -> None:
+    saved = await ada.save()
+    for somebody in (bob, cat):
+        await _share(ada, saved, "viewer", user=somebody.email)
+    at = f"/workflows/{saved['id']}/shares"
+
+    anothers = await bob.call("DELETE", at, params={"user": cat.email})
+    own = await bob.call("DELETE", at, params={"user": bob.email})
+
+    assert (anothers.status_code, own.status_code) == (403, 204)
+    assert (await bob.get(f"/workflows/{saved['id']}")).status_code == 404
