@@ -80,8 +80,12 @@ def current_caller(
 
     Raises:
         NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
+        TooManyRequests: the account has called too often, with this key and others.
     """
-    return container.callers.find(proof, container.clock.now(), address_of(request))
+    caller = container.callers.find(proof, container.clock.now(), address_of(request))
+    if caller.api_key_id is not None:  # whose a key is was not known before
+        count_call(request.scope, Counted.USER, caller.id)
+    return caller
 
 
 def address_of(request: Request) -> str:

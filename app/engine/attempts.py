@@ -85,7 +85,10 @@ def _uses(context: AttemptContext) -> Sequence[CredentialUsed]:
     secrets = context.secrets
     if secrets is None:
         return ()
-    return [CredentialUsed(secrets.ids[name], name, host) for name, host in secrets.used()]
+    return [
+        CredentialUsed(secrets.ids[name], name, host and context.hide(host))
+        for name, host in secrets.used()
+    ]
 
 
 def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended | None:

@@ -134,3 +134,27 @@ async def test_two_api_processes_count_together(
             second.state.container.rates.share_now()
 
     assert passed == 10
+
+
+@_limited(user="6/hour")
+async def test_all_keys_of_an_account_count_for_it_together(ada: Caller) -> None:
+    saved = await ada.save()
+    order = {"name": "CI", "scopes": ["account:read", "runs:write", "events:write"]}
+    keys = [(await ada.post("/api-keys", order)).json()["key"] for _ in range(3)]
+
+    answers = [
+        await ada.http.request(method, f"/api/v1{path}", json=body, headers={"X-API-Key": key})
+        for key, (method, path, body) in zip(
+            [*keys, *keys],
+            [
+                ("GET", "/me", None),
+                ("POST", f"/workflows/{saved['id']}/runs", {}),
+                ("GET", "/me", None),
+                ("POST", f"/workflows/{saved['id']}/runs", {}),
+                ("POST", f"/webhooks/{saved['id']}", {}),
+            ],
+            strict=False,
+        )
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 202, 429, 429, 429]

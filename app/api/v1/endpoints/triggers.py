@@ -168,17 +168,19 @@ async def start_run(
 
 def _proof(request: Request, container: Container) -> Proof | None:
     """Return what may prove the owner; a bearer or key that is not ours is another system's business, and counts as none."""
+    try:
+        key = request.headers.get(API_KEY_HEADER)
+        if key is not None:
+            return read_api_key(key)
+    except NotAuthenticated:
+        pass
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     try:
         if scheme.lower() == "bearer":
             return read_token(container.key, text.strip(), container.clock.now())
     except NotAuthenticated:
         pass
-    try:
-        key = request.headers.get(API_KEY_HEADER)
-        return None if key is None else read_api_key(key)
-    except NotAuthenticated:
-        return None
+    return None
 
 
 async def _input_of(request: Request, body: bytes) -> tuple[Any, AutomateError | None]:
