@@ -242,15 +242,11 @@ class TriggerDesk:
         return run
 
     def _count(self, request: TriggerRequest, caller: Caller | None) -> None:
-        """Count a call that was let in: whoever may not call uses up nobody's calls."""
-        counted = []
+        """Count a call that was let in, by what only this transaction knows: whoever may not call uses up nobody's calls."""
         if caller is not None and caller.api_key_id is not None:
-            counted.append(self._rates.count(Counted.USER, caller.id))
+            self._rates.require(Counted.USER, caller.id)
         if request.kind is TriggerKind.WEBHOOK:
-            counted.append(self._rates.count(Counted.WORKFLOW, request.workflow_id))
-        for standing in counted:
-            if standing is not None:
-                standing.require()
+            self._rates.require(Counted.WORKFLOW, request.workflow_id)
 
 
 def _rules(row: Row[Any]) -> WebhookRules:
