@@ -56,21 +56,21 @@ async def current_proof(
     token: Annotated[str | None, Depends(bearer)],
     key: Annotated[str | None, Depends(api_key)],
 ) -> Proof:
-    """Return what the caller shows: an access token, or an API key, which is not looked up yet and goes first.
+    """Return what the caller shows: an access token, or else an API key, which is not looked up yet.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
         TooManyRequests: the account has called too often.
     """
-    if key is not None:
-        api_key_claims = read_api_key(key)
-        count_call(request.scope, Counted.KEY, api_key_claims.key_id)
-        return api_key_claims
-    if token is None:
+    if token is not None:
+        claims = read_token(container.key, token, container.clock.now())
+        count_call(request.scope, Counted.USER, claims.user_id)
+        return claims
+    if key is None:
         raise NotAuthenticated
-    claims = read_token(container.key, token, container.clock.now())
-    count_call(request.scope, Counted.USER, claims.user_id)
-    return claims
+    api_key_claims = read_api_key(key)
+    count_call(request.scope, Counted.KEY, api_key_claims.key_id)
+    return api_key_claims
 
 
 def current_caller(
