@@ -9,6 +9,7 @@ from app.api.container import Container
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.core.statuses import Role
+from app.db.session import transaction
 from app.engine.guards.policy_book import book_of
 from app.engine.guards.rules import PolicyRules
 from app.models import PolicyRevision
@@ -223,7 +224,7 @@ async def test_only_a_teams_owners_change_its_policy(ada: Caller, container: Con
     editor = Known(me["id"], me["email"], Role.MEMBER, frozenset(), {team_id: TeamRole.EDITOR})
     rules = (await ada.get("/admin/policies")).json()["policy"]
 
-    with Session(container.engine) as session:
+    with transaction(container.engine) as session:
         form = Policies(session, known, container.clock).put_team(
             team_id, PolicyRules.model_validate(rules), None
         )
