@@ -127,6 +127,21 @@ SPEND = Statement(
         "at": "timestamptz",
     },
 )
+# Which of these are written, by their places.
+FIND_SPENT = Statement(
+    """
+    SELECT v.n FROM {rows} JOIN budget_spend b
+    ON b.run_id = v.run_id AND b.path = v.path AND b.attempt = v.attempt AND b.name = v.name
+    """,
+    rows={
+        "n": "integer",
+        "run_id": "uuid",
+        "path": "text",
+        "attempt": "integer",
+        "name": "text",
+    },
+    returns={"n": Integer()},
+)
 # What was spent of budgets: by all, by a team, by a workflow.
 SUM_SPENT = Statement(
     """
