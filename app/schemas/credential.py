@@ -88,7 +88,9 @@ DATA = (
 )
 Data = Annotated[
     dict[str, Any],
-    Field(description=DATA, json_schema_extra={"writeOnly": True}, examples=[{"token": "t0ps3cret"}]),
+    Field(
+        description=DATA, json_schema_extra={"writeOnly": True}, examples=[{"token": "t0ps3cret"}]
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, func, or_
@@ -109,7 +110,17 @@ def entries(wanted: AuditFilter) -> SelectOfScalar[AuditEntry]:
 
 
 def exported(engine: Engine, wanted: AuditFilter) -> Iterator[bytes]:
-    """Yield the entries that are wanted, in order, as JSON lines: some at a time, each lot in a short transaction."""
+    """Return the entries that are wanted, in order, as JSON lines: some at a time, each lot in a short transaction.
+
+    Raises:
+        InvalidInput: the filter does not hold; that is found out now, before anything is on its way.
+    """
+    lots = _lots(engine, wanted)
+    first = next(lots, b"")
+    return chain((first,), lots)
+
+
+def _lots(engine: Engine, wanted: AuditFilter) -> Iterator[bytes]:
     after = store.BEFORE_ALL
     while True:
         query = entries(wanted).where(_seq > after).order_by(_seq).limit(ROWS_AT_ONCE)
