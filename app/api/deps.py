@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
-from app.api.rates import count_call
+from app.api.rates import count_call, count_proof
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
@@ -60,17 +60,16 @@ async def current_proof(
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
-        TooManyRequests: the account has called too often.
+        TooManyRequests: the account, or the key, has called too often.
     """
     if token is not None:
-        claims = read_token(container.key, token, container.clock.now())
-        count_call(request.scope, Counted.USER, claims.user_id)
-        return claims
-    if key is None:
+        proof: Proof = read_token(container.key, token, container.clock.now())
+    elif key is not None:
+        proof = read_api_key(key)
+    else:
         raise NotAuthenticated
-    api_key_claims = read_api_key(key)
-    count_call(request.scope, Counted.KEY, api_key_claims.key_id)
-    return api_key_claims
+    count_proof(request.scope, proof)
+    return proof
 
 
 def current_caller(
@@ -80,8 +79,12 @@ def current_caller(
 
     Raises:
         NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
+        TooManyRequests: the account has called too often, with all of its API keys.
     """
-    return container.callers.find(proof, container.clock.now(), address_of(request))
+    caller = container.callers.find(proof, container.clock.now(), address_of(request))
+    if caller.api_key_id is not None:
+        count_call(request.scope, Counted.USER, caller.id)
+    return caller
 
 
 def address_of(request: Request) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Engine, func, or_
@@ -113,19 +112,17 @@ def exported(engine: Engine, wanted: AuditFilter) -> Iterator[bytes]:
     """Return the entries that are wanted, in order, as JSON lines: some at a time, each lot in a short transaction.
 
     Raises:
-        InvalidInput: the filter does not hold; that is found out now, before anything is on its way.
+        InvalidInput: a filter cannot be used; at once, while there is still an answer to put it in.
     """
-    lots = _lots(engine, wanted)
-    first = next(lots, b"")
-    return chain((first,), lots)
+    return _lots(engine, entries(wanted))
 
 
-def _lots(engine: Engine, wanted: AuditFilter) -> Iterator[bytes]:
+def _lots(engine: Engine, query: SelectOfScalar[AuditEntry]) -> Iterator[bytes]:
     after = store.BEFORE_ALL
     while True:
-        query = entries(wanted).where(_seq > after).order_by(_seq).limit(ROWS_AT_ONCE)
+        lot = query.where(_seq > after).order_by(_seq).limit(ROWS_AT_ONCE)
         with reading(engine) as connection, Session(connection) as session:
-            rows = session.exec(query).all()
+            rows = session.exec(lot).all()
         if not rows:
             return
         after = rows[-1].seq
