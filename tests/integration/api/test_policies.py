@@ -80,6 +80,14 @@ async def test_a_rule_that_does_not_exist_is_refused_with_its_place(ada: Caller)
     assert [problem["pointer"] for problem in answer.json()["errors"]] == ["/hosts/alowed"]
 
 
+@pytest.mark.parametrize("limit", [False, "5"])
+async def test_a_limit_has_to_be_a_number(ada: Caller, limit: object) -> None:
+    answer = await _put(ada, "/admin/policies", {"budgets": [{"name": "usd", "limit": limit}]})
+
+    assert answer.status_code == 422
+    assert [problem["pointer"] for problem in answer.json()["errors"]] == ["/budgets/0/limit"]
+
+
 async def test_a_denied_node_type_and_host_are_refused_when_a_workflow_is_saved(
     ada: Caller,
 ) -> None:
