@@ -87,7 +87,11 @@ def unpacked(raw: bytes) -> Iterator[bytes]:
 
 def _opened(raw: bytes) -> bytes:
     try:
-        return gzip.decompress(raw) if raw.startswith(b"\x1f") else zlib.decompressobj().decompress(raw)
+        return (
+            gzip.decompress(raw)
+            if raw.startswith(b"\x1f")
+            else zlib.decompressobj().decompress(raw)
+        )
     except (OSError, EOFError, zlib.error):
         return b""
 
@@ -160,7 +164,7 @@ class Overheard:
         self._redis.close()
 
     def _listen(self) -> None:
-        with self._redis.monitor() as monitor:
+        with self._redis.monitor() as monitor:  # type: ignore[no-untyped-call]  # redis-py's own
             self._ready.set()
             for told in monitor.listen():
                 self.said.append(_bytes_of(told["command"]))
@@ -169,7 +173,7 @@ class Overheard:
 
 
 def _bytes_of(command: str) -> bytes:
-    raw: bytes = escape_decode(command.encode("latin-1", "replace"))[0]  # type: ignore[attr-defined]
+    raw: bytes = escape_decode(command.encode("latin-1", "replace"))[0]
     return raw
 
 

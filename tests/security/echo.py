@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import orjson
 
 from tests.integration.engine.vault import Echo
+from tests.unit.egress.loopback import reply
 
 START_SECONDS = 5.0
 
@@ -17,33 +18,13 @@ class TokenEcho(Echo):
 
     access_token = ""
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def answer(self, request: bytes) -> bytes:
         """Answer one request."""
-        head = await reader.readexactly(len(b"POST /token"))
-        if head != b"POST /token":
-            await super().handle(_Begun(head, reader), writer)
-            return
-        await reader.readuntil(b"\r\n\r\n")
-        body = orjson.dumps({"access_token": self.access_token, "token_type": "Bearer", "expires_in": 3600})  # fmt: skip
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)  # fmt: skip
-        await writer.drain()
-        writer.close()
-
-
-class _Begun(asyncio.StreamReader):
-    """A reader whose first bytes have been read already."""
-
-    def __init__(self, begun: bytes, rest: asyncio.StreamReader) -> None:
-        super().__init__()
-        self._begun, self._rest = begun, rest
-
-    async def readuntil(self, separator: bytes | tuple[bytes, ...] = b"\n") -> bytes:
-        """Read up to a mark."""
-        return self._begun + await self._rest.readuntil(separator)
-
-    async def readexactly(self, n: int) -> bytes:
-        """Read so many bytes of what comes after the head."""
-        return await self._rest.readexactly(n)
+        if not request.startswith(b"POST /token"):
+            return super().answer(request)
+        told = {"access_token": self.access_token, "token_type": "Bearer", "expires_in": 3600}
+        kind = "Content-Type: application/json\r\nConnection: close\r\n"
+        return reply(body=orjson.dumps(told), headers=kind)
 
 
 @contextmanager

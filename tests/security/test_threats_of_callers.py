@@ -69,9 +69,7 @@ async def test_nobody_uses_the_credential_of_somebody_else(
     assert "canary" not in (await ada.get(address)).text
 
 
-async def test_a_credential_goes_to_its_own_hosts_only(
-    ada: Caller, worker: WorkerProcess
-) -> None:
+async def test_a_credential_goes_to_its_own_hosts_only(ada: Caller, worker: WorkerProcess) -> None:
     """Redirects and nodes of others: tests/integration/engine/test_vault.py."""
     del worker
     crm = {"name": "crm", "kind": "bearer", "data": {"token": "canary-4c7a19"}, "allowed_hosts": ["api.example.com"]}  # fmt: skip
@@ -284,7 +282,7 @@ async def test_a_webhook_is_neither_forged_nor_replayed(
 async def _deliver(
     caller: Caller, saved: dict[str, Any], headers: dict[str, str], body: bytes
 ) -> httpx.Response:
-    sent = {name: value.encode("latin-1") for name, value in (JSON | headers).items()}
+    sent = {name.encode(): value.encode("latin-1") for name, value in (JSON | headers).items()}
     return await caller.http.post(saved["webhook_url"], content=body, headers=sent)
 
 

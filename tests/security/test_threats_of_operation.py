@@ -344,15 +344,15 @@ def _tamper(container: Container, sql: str) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(text("ALTER TABLE audit_log DISABLE TRIGGER ALL"))
         else:
-            triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_log'"
+            triggers = (
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_log'"
+            )
             for name in connection.scalars(text(triggers)).all():
                 connection.execute(text(f"DROP TRIGGER {name}"))
         connection.execute(text(sql))
 
 
-async def test_browsers_run_nothing_of_what_users_wrote(
-    ada: Caller, worker: WorkerProcess
-) -> None:
+async def test_browsers_run_nothing_of_what_users_wrote(ada: Caller, worker: WorkerProcess) -> None:
     """Other answers: tests/integration/api/test_waiting_calls.py, test_artifacts.py and test_bad_requests.py."""
     del worker
     kinds = {"html": "text/html", "svg": "image/svg+xml"}

@@ -7,8 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from os.path import commonprefix
+from itertools import chain, takewhile
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -124,7 +123,8 @@ def _without_beginnings(text: str, value: str, least: int) -> str:
     kept, before = [], 0
     while (start := text.find(value[:least], before)) >= 0:
         kept += [text[before:start], MASK]
-        before = start + len(commonprefix([value, text[start : start + len(value)]]))
+        pairs = zip(value, text[start : start + len(value)], strict=False)
+        before = start + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return "".join([*kept, text[before:]])
 
 
