@@ -19,6 +19,7 @@ from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, cut, kept_input
 from app.engine.attempt.unlocking import unlock
 from app.engine.egress.host_guard import guarded_by
+from app.engine.egress.run_depth import current_depth
 from app.engine.guards.hosts import calling_by, rule_of
 from app.engine.guards.steps import StepRules
 from app.engine.isolation.messages import Request
@@ -152,6 +153,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         ports_in_use=sorted(context.ports_in_use),
         hosts=[] if attempt.rules is None else [asdict(it) for it in attempt.rules.host_limits],
         secrets=secrets,
+        depth=current_depth(),
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

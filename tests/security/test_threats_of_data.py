@@ -5,7 +5,7 @@ import gzip
 import resource
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -283,17 +283,76 @@ async def test_a_runaway_comes_to_an_end(
     assert (loop["status"], loop["error"]["code"]) == ("failed", "loop_limit")
     assert (turning["status"], turning["error"]["code"]) == ("failed", "visit_limit")
     assert too_many.status_code == 422
-    assert [await _settled(ada, workflow) for workflow in (itself, echoes)] == [11, 11], loop
+    for workflow in (itself, echoes):
+        await _last_of(ada, workflow, 11)
 
 
-async def _settled(caller: Caller, workflow: dict[str, Any]) -> int:
-    """Wait until all runs of a workflow are over; returns how many there are."""
+async def test_a_webhook_that_calls_itself_comes_to_an_end(
+    ada: Caller, settings: Settings
+) -> None:
+    """By a step, by the end of a run, and by events: what a step says of its own depth does not count."""
+    scopes = ["runs:write", "events:write"]
+    key = (await ada.post("/api-keys", {"name": "x", "scopes": scopes})).json()["key"]
+    headers = {"X-Run-Depth": "0", "X-API-Key": key}
+    post = {"method": "POST", "headers": headers, "url": "${{ input.payload.url }}"}
+    call = step("http_request_node", **post, json_body="${{ input }}")
+    tell = step("http_request_node", **post, json_body={"type": "x", "payload": "${{ input.payload }}"})  # fmt: skip
+    by_step = await workflow_of(ada, call)
+    by_event = await workflow_of(ada, tell, on_event={"type": "x"})
+    by_hook = await workflow_of(ada, value_of("1"))
+    opened = settings.model_copy(update={"egress_allow": ("127.0.0.1",)})
+    async with _server(settings) as address, _working(opened):
+        own = [it["webhook_url"].replace("http://test", address) for it in (by_step, by_hook)]
+        await ada.call("PATCH", f"/workflows/{by_hook['id']}", json={"on_success": {"url": own[1]}})
+        await start(ada, by_step, {"payload": {"url": own[0]}})
+        await start(ada, by_hook)
+        payload = {"url": f"{address}/api/v1/events"}
+        await ada.post("/events", {"type": "x", "payload": payload})
+
+        last = [await _last_of(ada, workflow, 11) for workflow in (by_step, by_event, by_hook)]
+        told = await _first_hook_error(ada, last[2]["id"])
+
+    assert last[0]["error"]["data"]["status"] == 409
+    assert "too_deep" in last[0]["error"]["data"]["body"]
+    (refused,) = last[1]["output"]["body"]["refused"]
+    assert refused["code"] == "event_loop"
+    assert told == "It answered 409."
+
+
+async def _last_of(caller: Caller, workflow: dict[str, Any], count: int) -> dict[str, Any]:
+    """Wait until so many runs of a workflow are over, and no more; returns the last."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
-        answer = await caller.get("/runs", params={"workflow_id": workflow["id"], "limit": 200})
-        runs = answer.json()["items"]
-        if all(run["status"] in FINAL_RUN_STATUSES for run in runs):
-            return len(runs)
+        found = await caller.get("/runs", params={"workflow_id": workflow["id"], "limit": 200})
+        runs = found.json()["items"]
+        over = all(run["status"] in FINAL_RUN_STATUSES for run in runs)
+        if over and len(runs) >= count:
+            break
+        assert asyncio.get_running_loop().time() < deadline, len(runs)
         await asyncio.sleep(0.02)
+    assert len(runs) == count
+    last: dict[str, Any] = (await caller.get(f"/runs/{runs[0]['id']}")).json()
+    return last
+
+
+async def _first_hook_error(caller: Caller, run_id: str) -> str:
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while True:
+        calls = (await caller.get(f"/runs/{run_id}")).json()["hook_calls"]
+        if calls and calls[0]["last_error"]:
+            return str(calls[0]["last_error"])
+        assert asyncio.get_running_loop().time() < deadline, calls
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def _working(settings: Settings) -> AsyncIterator[None]:
+    process = WorkerProcess(settings)
+    process.begin()
+    try:
+        yield
+    finally:
+        await process.end()
 
 
 async def test_nobody_fills_the_queue(ada: Caller) -> None:

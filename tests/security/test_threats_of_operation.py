@@ -81,8 +81,10 @@ def working(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Working:
         monkeypatch.setattr(process, "build_client", partial(build_client, **network))
         worker = WorkerProcess(settings)
         worker.begin()
-        yield worker
-        await worker.end()
+        try:
+            yield worker
+        finally:
+            await worker.end()
 
     return working
 

@@ -69,6 +69,7 @@ class HookCalls:
             ended = store.LOAD_ENDED.run(connection, rows) if rows else ()
             policies = book_of(self._engine).current(connection)
         reports = {row.id: report_of(row) for row in ended}
+        depths = {row.id: row.depth for row in ended}
         holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
         return [
             Call(
@@ -77,6 +78,7 @@ class HookCalls:
                 row.tries,
                 reports.get(row.run_id),
                 host_refusal(holding.get(row.run_id, ()), host_of(row.url) or ""),
+                depths.get(row.run_id, 0),
             )
             for row in due
         ]
