@@ -13,7 +13,8 @@
     ├── NotFound                  absent, or another owner's
     ├── Conflict                  the object's state does not allow it
     │   ├── WorkflowDisabled
-    │   └── Replayed              a signed call that was taken before
+    │   ├── Replayed              a signed call that was taken before
+    │   └── TooDeep               runs start each other without end
     ├── PreconditionFailed        If-Match names another version
     ├── TooManyRequests
     │   └── PolicyLimitReached    a policy lets no more runs be started now
@@ -130,6 +131,12 @@ class Replayed(Conflict):
     """This call was taken before, under another id or with another body: it starts nothing."""
 
     code = "replayed"
+
+
+class TooDeep(Conflict):
+    """Runs have started each other too many times in a row: does a workflow call its own webhook without end?"""
+
+    code = "too_deep"
 
 
 class PreconditionFailed(AutomateError):

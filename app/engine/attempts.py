@@ -10,6 +10,7 @@ from app.engine.active_run import ActiveRun, EndedWait
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
 from app.engine.checkpoint import Brought, Checkpoint, CredentialUsed
+from app.engine.egress.run_depth import calling_at
 from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
 from app.engine.guards.attempt import AttemptGuard, guarding
 from app.engine.guards.budgets import Spender
@@ -70,7 +71,7 @@ async def carry_out(shop: Workshop, run: ActiveRun, state: StepState) -> Ended:
         message = f"This worker has no node type {run.board.step(state.path).type!r}."
         return Ended(Failed("unknown_node_type", message, again=False))
     context = attempt.context
-    with guarding(shop.gate, run.facts, state.type) as guard:
+    with guarding(shop.gate, run.facts, state.type) as guard, calling_at(run.facts.depth):
         outcome = await run_attempt(attempt)
     _tell_spent(shop, attempt)
     withheld = _held(guard, outcome, shop.catalogue.on_lost(state.type))

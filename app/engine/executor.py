@@ -20,6 +20,7 @@ from app.engine.attempt.context import AttemptContext, cut, kept_input
 from app.engine.attempt.secrets import AttemptSecrets, HostNotAllowed
 from app.engine.attempt.unlocking import unlock
 from app.engine.egress.host_guard import guarded_by
+from app.engine.egress.run_depth import current_depth
 from app.engine.guards.host_names import plain_host
 from app.engine.guards.hosts import calling_by, hosts_in, rule_of
 from app.engine.guards.steps import StepRules
@@ -169,6 +170,7 @@ async def _in_child(attempt: Attempt, config: dict[str, Any]) -> Outcome:
         ports_in_use=sorted(context.ports_in_use),
         hosts=[] if attempt.rules is None else [asdict(it) for it in attempt.rules.host_limits],
         secrets=secrets,
+        depth=current_depth(),
     )
     async with attempt.children.borrow(attempt.node, attempt.seconds_left()) as child:
         return await _call(attempt, child.attempt(request, context))

@@ -15,12 +15,14 @@ from app.core.errors import (
     NotFound,
     PermissionDenied,
     Problem,
+    TooDeep,
     WorkflowDisabled,
 )
 from app.core.permissions import Scope, TeamRole
 from app.core.security.webhook_signatures import SIGNATURE_HEADERS
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
+from app.engine.children.targets import MAX_DEPTH
 from app.engine.evidence.run_context import merged_context, missing_fields
 from app.engine.intake import NewRun, SignedDelivery
 from app.engine.language.expressions import ExpressionFault, compile_expression
@@ -64,6 +66,8 @@ class TriggerRequest:
     """Why the body cannot be the input. Only whoever may call is told."""
     address: str | None = None
     """Where the request came from."""
+    depth: int = 0
+    """How many runs have started each other up to this call, as it tells itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def admit(
         NotFound: no such workflow or version, or another owner's.
         NotAuthenticated: neither somebody who may run it, nor whom the webhook lets in.
         PermissionDenied: they may see the workflow, but not run it; or their role or key may start nothing at all.
+        TooDeep: it is a run's own call, of a row of runs that has grown too long.
         WorkflowDisabled: the owner has switched it off.
         KillSwitched: an operator has stopped it.
         InvalidInput: the body or the idempotency key cannot be used, or the context lacks what the workflow requires.
@@ -118,6 +123,8 @@ def admit(
     delivery = _authorise(request, target, caller, role, gate)
     if request.fault is not None:
         raise request.fault
+    if request.depth > MAX_DEPTH:
+        raise TooDeep
     if not target.enabled:
         raise WorkflowDisabled
     if target.stopped is not None:
@@ -137,6 +144,7 @@ def admit(
         input_hash=_hash(request.input) if target.dedupe_by_input else None,
         key_ttl_seconds=target.key_ttl_seconds,
         delivery=delivery,
+        depth=request.depth,
     )
 
 

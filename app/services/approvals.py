@@ -110,8 +110,7 @@ class Approvals:
         """
         found = self._asked(approval_id)
         asked = rules.require_sight(found, self._person(found))
-        run = self.session.get_one(Run, asked.run_id)
-        has = role_on(self.session, self.caller, run)
+        has = role_on(self.session, self.caller, self.session.get_one(Run, asked.run_id))
         if has is None or not has.includes(TeamRole.EDITOR):
             raise PermissionDenied("Only the owner and editors of the workflow make links.")
         step = self.session.get(StepAttempt, (asked.run_id, asked.path, asked.attempt))

@@ -46,6 +46,8 @@ class EventRequest:
     id: str | None = None
     team: str | None = None
     idempotency_key: str | None = None
+    depth: int = 0
+    """How many runs have started each other up to this call, as it tells itself."""
     row_id: str = field(default_factory=new_id)
 
     @property
@@ -241,6 +243,7 @@ def _event(request: EventRequest, owner_id: str, email: str, now: datetime) -> E
         payload=request.payload,
         received_at=now,
         named=request.named,
+        depth=request.depth,
         published_by=email,
     )
 

@@ -7,6 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, takewhile
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -18,16 +19,19 @@ from app.engine.credentials.kinds.data import MIN_SECRET_CHARACTERS
 _HEX = re.compile("%[0-9A-F]{2}")
 _FIXED_FROM: Final = (0, 2, 3)
 """Of base64, the first character that does not depend on 0, 1 or 2 bytes that stand before the value."""
+LEAST_PIECE: Final = 8
+"""What is left of a value that was cut is found from half of it on, and from so many characters."""
 
 
 class Scrubber:
     """Knows the secrets that a run has used in this process, and replaces them by `***`. Grows; never forgets."""
 
-    __slots__ = ("_forms", "_values")
+    __slots__ = ("_forms", "_halves", "_values")
 
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
+        self._halves: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to hide."""
@@ -40,6 +44,7 @@ class Scrubber:
             self._values |= fresh
             forms = {form for value in fresh for form in forms_of(value)}.union(self._forms)
             self._forms = tuple(sorted(forms, key=len, reverse=True))
+            self._halves = tuple({half for value in self._values for half in _halves_of(value)})
 
     @property
     def values(self) -> frozenset[str]:
@@ -51,6 +56,9 @@ class Scrubber:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
+        if any(half in text for half in self._halves):
+            for value in self._values:
+                text = _without_pieces(text, value)
         return text
 
     def json(self, value: Any) -> Any:
@@ -58,7 +66,8 @@ class Scrubber:
         if not self._forms:
             return value
         encoded = orjson.dumps(value).decode()
-        return self._walk(value) if any(form in encoded for form in self._forms) else value
+        known = chain(self._forms, self._halves)
+        return self._walk(value) if any(form in encoded for form in known) else value
 
     def _walk(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -88,6 +97,36 @@ def forms_of(value: str) -> Iterator[str]:
             escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
             yield escaped
             yield json.dumps(escaped, ensure_ascii=ascii_only)[1:-1]
+
+
+def _halves_of(value: str) -> Iterator[str]:
+    """Yield both halves of a value, also as JSON writes them; none of a short one."""
+    half = len(value) // 2
+    if half >= LEAST_PIECE:
+        for piece in (value[:half], value[-half:]):
+            yield piece
+            yield json.dumps(piece, ensure_ascii=False)[1:-1]
+
+
+def _without_pieces(text: str, value: str) -> str:
+    """Return a text without what is left of a value that was cut off or cut into two: libraries shorten what their errors tell."""
+    half = len(value) // 2
+    if half < LEAST_PIECE:
+        return text
+    if value[:half] in text:
+        text = _without_beginnings(text, value, half)
+    if value[-half:] in text:
+        text = _without_beginnings(text[::-1], value[::-1], half)[::-1]
+    return text
+
+
+def _without_beginnings(text: str, value: str, least: int) -> str:
+    kept, before = [], 0
+    while (start := text.find(value[:least], before)) >= 0:
+        kept += [text[before:start], MASK]
+        pairs = zip(value, text[start : start + len(value)], strict=False)
+        before = start + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return "".join([*kept, text[before:]])
 
 
 def _base64_of(raw: bytes) -> Iterator[str]:

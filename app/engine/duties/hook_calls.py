@@ -75,6 +75,7 @@ class HookCalls:
             held = {row.id for row in ended if self._is_held(row)}
             self._put_back(connection, [call for call in due if call.run_id in held], now)
         reports = {row.id: report_of(row) for row in ended}
+        depths = {row.id: row.depth for row in ended}
         holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
         return [
             Call(
@@ -83,6 +84,7 @@ class HookCalls:
                 row.tries,
                 reports.get(row.run_id),
                 host_refusal(holding.get(row.run_id, ()), host_of(row.url) or ""),
+                depths.get(row.run_id, 0),
             )
             for row in due
             if row.run_id not in held

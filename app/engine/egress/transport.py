@@ -10,6 +10,7 @@ import httpx
 from app.engine.egress.host_guard import HOST_GUARD
 from app.engine.egress.inflate import Inflater, Plain, take_decoder
 from app.engine.egress.pool import ConnectionPool
+from app.engine.egress.run_depth import RUN_DEPTH_HEADER, depth_to_tell
 from app.engine.guards.held import Ask
 from app.engine.guards.hosts import require_host
 
@@ -83,6 +84,9 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         require_host(host)
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
+        depth = depth_to_tell()
+        if depth is not None:  # whatever the node says itself
+            request.headers[RUN_DEPTH_HEADER] = depth
         try:
             async with asyncio.timeout_at(call.deadline):
                 response = await super().handle_async_request(request)

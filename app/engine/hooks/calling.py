@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from app.core.logging import get_logger
+from app.engine.egress.run_depth import calling_at
 
 TOTAL_SECONDS = 10.0
 PAUSES_SECONDS = (10, 30, 120, 600, 1_800, 3_600, 7_200)
@@ -29,6 +30,8 @@ class Call:
     body: Mapping[str, Any] | None
     refusal: str | None = None
     """Why a policy does not let it be made."""
+    depth: int = 0
+    """How deep the run lies whose end it tells."""
 
     @property
     def key(self) -> str:
@@ -38,7 +41,7 @@ class Call:
 
 async def call_all(client: httpx.AsyncClient, calls: Sequence[Call]) -> Sequence[str | None]:
     """Make calls side by side; returns what went wrong with each, null for those that were answered."""
-    return await asyncio.gather(*(_call(client, call) for call in calls))
+    return await asyncio.gather(*(_call_at_depth(client, call) for call in calls))
 
 
 def settled(call: Call, error: str | None, now: datetime) -> dict[str, Any]:
@@ -53,6 +56,11 @@ def settled(call: Call, error: str | None, now: datetime) -> dict[str, Any]:
         "answered_at": now if error is None else None,
         "last_error": error,
     }
+
+
+async def _call_at_depth(client: httpx.AsyncClient, call: Call) -> str | None:
+    with calling_at(call.depth):
+        return await _call(client, call)
 
 
 async def _call(client: httpx.AsyncClient, call: Call) -> str | None:

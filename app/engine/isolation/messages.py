@@ -56,6 +56,8 @@ class Request:
     """What policies say of the hosts that it calls: a `HostLimit` each."""
     secrets: Mapping[str, Any] | None = None
     """What `AttemptSecrets.for_a_child` gives: the credentials of this attempt alone."""
+    depth: int = 0
+    """How deep the run lies below the trigger that no run has made."""
 
 
 class Channel:

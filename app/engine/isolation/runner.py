@@ -26,6 +26,7 @@ from app.engine.attempt.secrets import secrets_of_a_child
 from app.engine.egress.client import build_client
 from app.engine.egress.host_guard import guarded_by
 from app.engine.egress.policy import build_policy
+from app.engine.egress.run_depth import calling_at
 from app.engine.guards.held import Held
 from app.engine.guards.hosts import HostLimit, calling_by, rule_of
 from app.engine.isolation.messages import Channel, Hello, Request, pack_outcome, packed
@@ -94,7 +95,8 @@ class Runner:
         if request.secrets is not None:
             context.secrets = secrets_of_a_child(request.secrets)
             context.scrubber = context.secrets.scrubber
-        with calling_by(rule_of([HostLimit(**limit) for limit in request.hosts])):
+        hosts = rule_of([HostLimit(**limit) for limit in request.hosts])
+        with calling_by(hosts), calling_at(request.depth):
             outcome = self._outcome(request, context)
         context.channel = None  # what a straggler logs would land in the next attempt's log
         return packed(

@@ -73,6 +73,12 @@ class Echo:
         size = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)  # fmt: skip
         request = head + await reader.readexactly(size)
         self.requests.append(request)
+        writer.write(self.answer(request))
+        await writer.drain()
+        writer.close()
+
+    def answer(self, request: bytes) -> bytes:
+        """Return what a request is answered with."""
         said = request.decode()
         body = orjson.dumps(
             {
@@ -85,9 +91,7 @@ class Echo:
             }
         )
         told = " ".join(said.split())
-        writer.write(f"HTTP/1.1 {self.status} {told}\r\nX-Told: {told}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)  # fmt: skip
-        await writer.drain()
-        writer.close()
+        return f"HTTP/1.1 {self.status} {told}\r\nX-Told: {told}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body  # fmt: skip
 
 
 @asynccontextmanager

@@ -93,6 +93,35 @@ def test_what_holds_no_secret_stays_the_same_object(scrubber: Scrubber) -> None:
     assert not NOTHING_TO_HIDE
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"begins {SECRET[:-1]}", "begins ***"),
+        (f"begins {SECRET[:12]}… and goes on", "begins ***… and goes on"),
+        (f"{SECRET[2:]} ends, {SECRET[-11:]}", "*** ends, ***"),
+        (f"{SECRET[:14]}...{SECRET[-12:]}!", "***...***!"),
+        (f"{SECRET[:10]}, {SECRET[:4]}", f"***, {SECRET[:4]}"),
+        (f"too little: {SECRET[:9]} {SECRET[-9:]}", f"too little: {SECRET[:9]} {SECRET[-9:]}"),
+    ],
+)
+def test_what_a_library_has_cut_is_found_from_half_a_secret_on(
+    scrubber: Scrubber, said: str, told: str
+) -> None:
+    assert scrubber.text(said) == told
+    assert scrubber.json([{said: said}, {"message": said}]) == [{told: told}, {"message": told}]
+
+
+def test_a_long_number_that_python_does_not_read_gives_no_secret_away() -> None:
+    secret = "sk-" + "4c7a19f2e8" * 30
+    scrubber = Scrubber()
+    scrubber.add([secret])
+
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        int(f"my key is {secret}")
+
+    assert scrubber.text(str(caught.value)).endswith("'my key is ***")
+
+
 def test_what_is_too_short_to_be_told_from_other_text_is_left() -> None:
     scrubber = Scrubber()
     scrubber.add(["short", ""])

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from app.api.body import GuardedRoute
 from app.api.deps import (
@@ -20,6 +20,7 @@ from app.api.deps import (
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
 from app.core.permissions import Scope
+from app.engine.egress.run_depth import RUN_DEPTH_HEADER, told_depth
 from app.schemas.common import Page
 from app.schemas.event import EventDraft, EventForm, EventReceipt
 from app.services.events import EventFilter, EventRequest, Events
@@ -79,6 +80,7 @@ async def publish_event(
     proof: CurrentProof,
     key: IdempotencyKey,
     container: Services,
+    request: Request,
     response: Response,
 ) -> EventReceipt:
     """Publish an event: it resumes each of my runs that waits for it, and starts my workflows that begin with it (`on_event`).
@@ -86,8 +88,9 @@ async def publish_event(
     One that no run waits for is kept for `EVENT_TTL_SECONDS` (a day), for the first `wait_for_event` step that it fits. An
     `id` is accepted once: sent again, also with the same `Idempotency-Key` instead, it answers 200 and changes nothing.
     """
-    request = EventRequest(proof, **draft.model_dump(), idempotency_key=key)
-    answer = await container.events.submit(request)
+    depth = told_depth(request.headers.get(RUN_DEPTH_HEADER))
+    event = EventRequest(proof, **draft.model_dump(), idempotency_key=key, depth=depth)
+    answer = await container.events.submit(event)
     response.status_code = 200 if answer.duplicate else 202
     return EventReceipt.model_validate(asdict(answer))
 

@@ -32,6 +32,7 @@ from app.core.security.shown_once import read_api_key
 from app.core.security.tokens import read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
+from app.engine.egress.run_depth import RUN_DEPTH_HEADER, told_depth
 from app.schemas.run import EndedReceipt, EndedRunReceipt, RunReceipt, RunRequest, TriggerReceipt
 from app.services.authentication import Proof
 from app.services.rate_limits import Counted
@@ -82,6 +83,7 @@ async def trigger_webhook(request: Request) -> Response:
             body=body,
             fault=fault,
             address=request.client.host if request.client else None,
+            depth=told_depth(request.headers.get(RUN_DEPTH_HEADER)),
         )
     )
     show_standing(request.scope, Counted.WORKFLOW, workflow_id)
@@ -147,6 +149,7 @@ async def start_run(
             idempotency_key=await idempotency_key(request),
             version=form.version,
             context=form.context.stored if form.context else None,
+            depth=told_depth(request.headers.get(RUN_DEPTH_HEADER)),
         )
     )
     response.headers["Location"] = f"/api/v1/runs/{answer.run_id}"
