@@ -9,7 +9,7 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlmodel import Session
 
 from app.api.container import Container, container_of
-from app.api.rates import count_call
+from app.api.rates import count_call, count_proof
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
@@ -56,21 +56,20 @@ async def current_proof(
     token: Annotated[str | None, Depends(bearer)],
     key: Annotated[str | None, Depends(api_key)],
 ) -> Proof:
-    """Return what the caller shows: an access token, or an API key, which is not looked up yet and goes first.
+    """Return what the caller shows: an access token, or else an API key, which is not looked up yet.
 
     Raises:
         NotAuthenticated: there is none, or it does not hold.
-        TooManyRequests: the account has called too often.
+        TooManyRequests: the account, or the key, has called too often.
     """
-    if key is not None:
-        api_key_claims = read_api_key(key)
-        count_call(request.scope, Counted.KEY, api_key_claims.key_id)
-        return api_key_claims
-    if token is None:
+    if token is not None:
+        proof: Proof = read_token(container.key, token, container.clock.now())
+    elif key is not None:
+        proof = read_api_key(key)
+    else:
         raise NotAuthenticated
-    claims = read_token(container.key, token, container.clock.now())
-    count_call(request.scope, Counted.USER, claims.user_id)
-    return claims
+    count_proof(request.scope, proof)
+    return proof
 
 
 def current_caller(
@@ -80,8 +79,12 @@ def current_caller(
 
     Raises:
         NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
+        TooManyRequests: the account has called too often, with all of its API keys.
     """
-    return container.callers.find(proof, container.clock.now(), address_of(request))
+    caller = container.callers.find(proof, container.clock.now(), address_of(request))
+    if caller.api_key_id is not None:
+        count_call(request.scope, Counted.USER, caller.id)
+    return caller
 
 
 def address_of(request: Request) -> str:

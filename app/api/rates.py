@@ -14,6 +14,8 @@ from app.api.errors import problem_of
 from app.api.refusals import count_refusal
 from app.core.addresses import counted_as
 from app.core.errors import TooManyRequests
+from app.core.security.tokens import TokenClaims
+from app.services.authentication import Proof
 from app.services.rate_limits import Counted, RateLimits, Standing
 
 LIMITED: Final = "/api/"
@@ -75,6 +77,19 @@ def count_call(scope: Scope, counted: Counted, who: str) -> None:
     tally: _Tally | None = scope.get(TALLY)
     if tally is not None and (standing := tally.note(tally.limits.count(counted, who))):
         standing.require()
+
+
+def count_proof(scope: Scope, proof: Proof) -> None:
+    """Count a call by what the caller shows. An API key is not looked up yet, so it is counted by the whole of its text:
+    whoever only knows its id uses up nothing of it. Its account is counted when that is known.
+
+    Raises:
+        TooManyRequests: it is one too many.
+    """
+    if isinstance(proof, TokenClaims):
+        count_call(scope, Counted.USER, proof.user_id)
+    else:
+        count_call(scope, Counted.KEY, proof.digest)
 
 
 def require_room(scope: Scope, counted: Counted, who: str) -> None:

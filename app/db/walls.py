@@ -14,19 +14,21 @@ from app.core.logging import get_logger
 
 ENGINE_ROLE: Final = "automateos_engine"
 TENANT_ROLE: Final = "automateos_tenant"
-_MINE = "owner_id = ANY (automateos_owners())"
-_SHARED_WITH_ME = "EXISTS (SELECT FROM workflow_shares s WHERE s.workflow_id = workflows.id)"
+# In subqueries that depend on no row, Postgres works these lists out once for each query, not for each row.
+_MY_IDS = "(SELECT automateos_owners())::uuid[]"
+_SHARED_IDS = "ARRAY(SELECT s.workflow_id FROM workflow_shares s)"
+_MINE = f"owner_id = ANY ({_MY_IDS})"
 _OF_MY_WORKFLOW = "EXISTS (SELECT FROM workflows w WHERE w.id = workflow_id)"
 _OF_MY_RUN = "EXISTS (SELECT FROM runs r WHERE r.id = run_id)"
 _OF_MY_APPROVAL = "EXISTS (SELECT FROM approvals a WHERE a.id = approval_id)"
 _NAMES_ME = "(context -> 'legal_basis' -> 'authorized_users')::jsonb ? current_setting('automateos.email', true)"
 READABLE: Final[Mapping[str, str]] = {
-    "team_members": "team_id = ANY (automateos_owners())",
-    "workflow_shares": "grantee_id = ANY (automateos_owners())",
-    "workflows": f"{_MINE} OR {_SHARED_WITH_ME}",
+    "team_members": f"team_id = ANY ({_MY_IDS})",
+    "workflow_shares": f"grantee_id = ANY ({_MY_IDS})",
+    "workflows": f"{_MINE} OR id = ANY ({_SHARED_IDS})",
     "workflow_versions": _OF_MY_WORKFLOW,
     "schedules": _OF_MY_WORKFLOW,
-    "runs": f"{_MINE} OR {_OF_MY_WORKFLOW} OR {_NAMES_ME}",
+    "runs": f"{_MINE} OR workflow_id = ANY ({_SHARED_IDS}) OR {_NAMES_ME} OR {_OF_MY_WORKFLOW}",
     "steps": _OF_MY_RUN,
     "run_logs": _OF_MY_RUN,
     "evidence": _OF_MY_RUN,
@@ -35,7 +37,7 @@ READABLE: Final[Mapping[str, str]] = {
     "approval_decisions": _OF_MY_APPROVAL,
     "events": _MINE,
     "credentials": _MINE,
-    "audit_log": f"{_MINE} OR actor_id = ANY (automateos_owners())",
+    "audit_log": f"{_MINE} OR actor_id = ANY ({_MY_IDS})",
 }
 """What a tenant sees of each table. What a subquery reads is held to the policy of its own table."""
 WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")

@@ -10,8 +10,8 @@ from app.engine.active_run import ActiveRun, EndedWait
 from app.engine.artifacts.store import Artifact
 from app.engine.attempt.context import AttemptContext, Command, LogLine
 from app.engine.checkpoint import Brought, Checkpoint, CredentialUsed
-from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
 from app.engine.egress.run_depth import calling_at
+from app.engine.executor import Attempt, run_attempt, run_attempt_at_once
 from app.engine.guards.attempt import AttemptGuard, guarding
 from app.engine.guards.budgets import Spender
 from app.engine.guards.steps import StepRules
@@ -86,7 +86,10 @@ def _uses(context: AttemptContext) -> Sequence[CredentialUsed]:
     secrets = context.secrets
     if secrets is None:
         return ()
-    return [CredentialUsed(secrets.ids[name], name, host) for name, host in secrets.used()]
+    return [
+        CredentialUsed(secrets.ids[name], name, host and context.hide(host))
+        for name, host in secrets.used()
+    ]
 
 
 def carry_out_at_once(shop: Workshop, run: ActiveRun, state: StepState) -> Ended | None:

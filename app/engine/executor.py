@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import CoroutineType, FrameType
@@ -17,10 +17,12 @@ from app.core.logging import get_logger
 from app.engine.attempt.answers import Refused, failure, normalise, scrubbed
 from app.engine.attempt.config import complete
 from app.engine.attempt.context import AttemptContext, cut, kept_input
+from app.engine.attempt.secrets import AttemptSecrets, HostNotAllowed
 from app.engine.attempt.unlocking import unlock
 from app.engine.egress.host_guard import guarded_by
 from app.engine.egress.run_depth import current_depth
-from app.engine.guards.hosts import calling_by, rule_of
+from app.engine.guards.host_names import plain_host
+from app.engine.guards.hosts import calling_by, hosts_in, rule_of
 from app.engine.guards.steps import StepRules
 from app.engine.isolation.messages import Request
 from app.engine.isolation.pool import ChildPool
@@ -97,6 +99,8 @@ async def _outcome(attempt: Attempt) -> Outcome:
     config = _render(attempt, scope)
     places = () if step.secrets is None else step.secrets.places
     context.input = kept_input(config, places, context.scrubber)
+    if context.secrets is not None:
+        _guard_hosts(context.secrets, config, {path[0] for path in places})
     if attempt.rules is None:
         return await _carry_out(attempt, config)
     asking = attempt.rules.before(config)
@@ -104,6 +108,19 @@ async def _outcome(attempt: Attempt) -> Outcome:
         return asking
     with calling_by(rule_of(attempt.rules.host_limits)):
         return attempt.rules.after(await _carry_out(attempt, config))
+
+
+def _guard_hosts(
+    secrets: AttemptSecrets, config: Mapping[str, Any], made_of_secrets: Collection[str | int]
+) -> None:
+    """Hide hosts that secrets are part of, and refuse those that they may not go to before policies tell of them."""
+    for field, host in hosts_in(config):
+        if field in made_of_secrets:
+            secrets.scrubber.add([host, plain_host(host)])
+        try:
+            secrets.guard(plain_host(host))
+        except HostNotAllowed as error:
+            raise Refused(Failed("invalid_request", str(error), again=False)) from None
 
 
 def _render(attempt: Attempt, scope: Mapping[str, Any]) -> dict[str, Any]:

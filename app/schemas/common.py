@@ -11,10 +11,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidatorFunctionWrapHandler,
-    field_validator,
 )
 
+from app.core.as_sent import AsSent
 from app.core.ids import parse_id
 
 Item = TypeVar("Item")
@@ -22,25 +21,10 @@ _NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?", re.IGNORECASE)
 EXAMPLE_ID = "019aa4c2-6f10-7c3e-9d52-3b1f7a8e4c11"
 
 
-class Input(BaseModel):
+class Input(AsSent):
     """Base of what callers send: unknown fields are refused, so that a typo is seen, and types are JSON's own."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _as_it_was_sent(cls, sent: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        value = validate(sent)
-        if isinstance(value, bool):
-            fits, what = isinstance(sent, bool), "true or false"
-        else:
-            fits, what = (
-                not isinstance(value, int | float) or type(sent) in (int, float),
-                "a number",
-            )
-        if not fits:
-            raise ValueError(f"must be {what}, without quotes")
-        return value
 
 
 class Page(BaseModel, Generic[Item]):

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import httpx
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.engine.credentials.credential import ANY_HOST
+from app.engine.credentials.kinds import KINDS
 from app.schemas.common import EXAMPLE_ID, Input, ObjectId
 from app.schemas.workflow import Description
 
@@ -87,12 +88,31 @@ DATA = (
 )
 Data = Annotated[
     dict[str, Any],
-    Field(description=DATA, json_schema_extra={"writeOnly": True}, examples=[{"token": "…"}]),
+    Field(
+        description=DATA, json_schema_extra={"writeOnly": True}, examples=[{"token": "t0ps3cret"}]
+    ),
 ]
+
+
+def _data_by_kind(schema: dict[str, Any]) -> None:
+    """Say in the schema of a credential what its data is, for each kind: its own checks follow when it is saved."""
+    or_null = [] if "data" in schema["required"] else [{"type": "null"}]
+    schema["oneOf"] = [
+        {
+            "title": kind,
+            "properties": {
+                "kind": {"const": kind},
+                "data": {"anyOf": [model.model_json_schema(), *or_null]},
+            },
+        }
+        for kind, model in KINDS.items()
+    ]
 
 
 class CredentialDraft(Input):
     """A credential to keep."""
+
+    model_config = ConfigDict(json_schema_extra=_data_by_kind)
 
     name: CredentialLabel
     kind: Kind = Field(description="What it is for.", examples=["bearer"])
@@ -106,6 +126,8 @@ class CredentialDraft(Input):
 
 class CredentialChanges(Input):
     """A credential as it is to be. What is left out keeps its value."""
+
+    model_config = ConfigDict(json_schema_extra=_data_by_kind)
 
     name: CredentialLabel
     kind: Kind = Field(description="What it is for.", examples=["bearer"])

@@ -19,8 +19,9 @@ from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Asked, Person
 from app.engine.audit.entry import Actor
 from app.engine.language.input_schema import input_problems
+from app.engine.planning.record import POLICY
 from app.engine.store import database_now
-from app.models import Approval, ApprovalDecision, Approver, Run, TeamName
+from app.models import Approval, ApprovalDecision, Approver, Run, StepAttempt, TeamName
 from app.schemas.approval import (
     ApprovalForm,
     DecisionForm,
@@ -103,16 +104,20 @@ class Approvals:
 
         Raises:
             NotFound: there is no such approval, or I am no approver and may not read the run.
-            PermissionDenied: I am no editor of the run's workflow.
+            PermissionDenied: I am no editor of the run's workflow, or a policy asks.
             Conflict: the approval is over.
             InvalidInput: the link is for nobody who is asked.
         """
         found = self._asked(approval_id)
         asked = rules.require_sight(found, self._person(found))
-        run = self.session.get_one(Run, asked.run_id)
-        has = role_on(self.session, self.caller, run)
+        has = role_on(self.session, self.caller, self.session.get_one(Run, asked.run_id))
         if has is None or not has.includes(TeamRole.EDITOR):
             raise PermissionDenied("Only the owner and editors of the workflow make links.")
+        step = self.session.get(StepAttempt, (asked.run_id, asked.path, asked.attempt))
+        if step is not None and POLICY in (step.wait or {}):  # they could use the link themselves
+            raise PermissionDenied(
+                "A policy asks for this approval: its approvers log in to decide."
+            )
         if asked.status is not ApprovalStatus.PENDING:
             raise Conflict(f"This approval is {asked.status.value} already: no link is needed.")
         if request.approver not in asked.approvers:

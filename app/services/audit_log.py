@@ -109,12 +109,20 @@ def entries(wanted: AuditFilter) -> SelectOfScalar[AuditEntry]:
 
 
 def exported(engine: Engine, wanted: AuditFilter) -> Iterator[bytes]:
-    """Yield the entries that are wanted, in order, as JSON lines: some at a time, each lot in a short transaction."""
+    """Return the entries that are wanted, in order, as JSON lines: some at a time, each lot in a short transaction.
+
+    Raises:
+        InvalidInput: a filter cannot be used; at once, while there is still an answer to put it in.
+    """
+    return _lots(engine, entries(wanted))
+
+
+def _lots(engine: Engine, query: SelectOfScalar[AuditEntry]) -> Iterator[bytes]:
     after = store.BEFORE_ALL
     while True:
-        query = entries(wanted).where(_seq > after).order_by(_seq).limit(ROWS_AT_ONCE)
+        lot = query.where(_seq > after).order_by(_seq).limit(ROWS_AT_ONCE)
         with reading(engine) as connection, Session(connection) as session:
-            rows = session.exec(query).all()
+            rows = session.exec(lot).all()
         if not rows:
             return
         after = rows[-1].seq

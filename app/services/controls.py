@@ -26,13 +26,7 @@ from app.engine.plans import PlanCache
 from app.engine.registry import Catalogue
 from app.engine.store import database_now
 from app.models import Run, Workflow, WorkflowVersion
-from app.schemas.control import (
-    MAX_BULK,
-    MAX_BULK_RETRIES,
-    BulkReceipt,
-    BulkRequest,
-    ReplayRequest,
-)
+from app.schemas.control import MAX_BULK, MAX_BULK_RETRIES, BulkReceipt, BulkRequest, ReplayRequest
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
 from app.services.admission import MAX_KEY_CHARACTERS
@@ -165,7 +159,7 @@ class Controls:
         if not workflow.enabled:
             raise WorkflowDisabled
         now = self._now()
-        require_not_stopped(self.session, run.owner_id, run.workflow_id, now)
+        require_not_stopped(self.session, workflow.owner_id, workflow.id, now)
         plans = PlanCache(self.catalogue)
         new = NewRun(
             owner_id=workflow.owner_id,

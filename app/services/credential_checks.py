@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from sqlmodel import Session, col, select
 
 from app.core.errors import Problem
+from app.core.permissions import TeamRole
 from app.engine.language.plan import CredentialUse, Plan
 from app.engine.language.problems import nearest
 from app.models import Credential
+from app.services.access import owner_role
 from app.services.callers import Caller
 
 MAX_NAMES = 1_000
@@ -25,7 +27,8 @@ def credential_problems(
     Whoever edits through a share uses none of the owner's: they could send it anywhere it may go.
     """
     uses = [*plan.credential_uses]
-    if owner_id not in caller.owners:
+    role = owner_role(caller, owner_id)
+    if role is None or not role.includes(TeamRole.EDITOR):
         yield from (Problem(use.at, "not_your_credential", ANOTHERS) for use in uses)
         return
     kinds = _kinds(session, owner_id, {use.name for use in uses}) if uses else {}

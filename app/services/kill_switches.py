@@ -132,7 +132,7 @@ class KillSwitches:
             return None
         if not draft.target:
             detail = f"Say which {draft.scope.value} to stop: give its `target`."
-            raise _invalid("/target", "missing", detail)
+            raise _invalid("/target", "missing_field", detail)
         return self._find(draft.scope, draft.target)
 
     def _find(self, scope: SwitchScope, target: str) -> str:

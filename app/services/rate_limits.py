@@ -139,6 +139,16 @@ class RateLimits:
         """Count a call unless it is one too many; None: nothing limits it."""
         return self._ask(counted, who, take=True) if counted in self._items else None
 
+    def require(self, counted: Counted, who: str) -> None:
+        """Count a call.
+
+        Raises:
+            TooManyRequests: it is one too many.
+        """
+        standing = self.count(counted, who)
+        if standing is not None:
+            standing.require()
+
     def look(self, counted: Counted, who: str) -> Standing | None:
         """Tell how somebody stands, without counting."""
         return self._ask(counted, who, take=False) if counted in self._items else None

@@ -74,13 +74,15 @@ class Shares:
         return _form(share, grantee)
 
     def delete(self, workflow_id: str, wanted: Grantee) -> None:
-        """Share a workflow no longer.
+        """Share a workflow no longer. Everybody may give back what is shared with themselves.
 
         Raises:
             NotFound: the workflow is not there, or not shared with them.
-            PermissionDenied: the caller is no owner of it.
+            PermissionDenied: the caller is no owner of it, and it is another's share.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.OWNER)
+        is_own = wanted.user == self.caller.email
+        role = TeamRole.VIEWER if is_own else TeamRole.OWNER
+        workflow = require_workflow(self.session, self.caller, workflow_id, role)
         grantee = self._grantee(wanted)
         share = self.session.get(WorkflowShare, (workflow.id, grantee.id))
         if share is None:

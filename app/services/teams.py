@@ -12,7 +12,7 @@ from app.core.clock import Clock
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
-from app.models import Team, TeamMember, TeamName, User, Workflow, WorkflowShare
+from app.models import Credential, Team, TeamMember, TeamName, User, Workflow, WorkflowShare
 from app.schemas.team import MemberForm, TeamForm, team_key
 from app.services.access import require_team
 from app.services.audit import Change, record
@@ -81,19 +81,22 @@ class Teams:
         return _form(team, TeamRole.OWNER)
 
     def delete(self, team_id: str) -> None:
-        """End a team that owns no workflows.
+        """End a team that owns no workflows and no credentials.
 
         Raises:
             NotFound: there is none, or the caller is not in it.
             PermissionDenied: the caller is no owner of it.
-            Conflict: it owns workflows.
+            Conflict: it owns some.
         """
         team = self._hold(team_id)
+        kept = select(Credential.id).where(Credential.owner_id == team.id)
         owned = select(Workflow.id).where(
             Workflow.owner_id == team.id, col(Workflow.deleted_at).is_(None)
         )
         if self.session.exec(owned.limit(1)).first() is not None:
             raise Conflict("The team owns workflows: delete them, or give them to another owner.")
+        if self.session.exec(kept.limit(1)).first() is not None:
+            raise Conflict("The team owns credentials: delete them first.")
         team.deleted_at = self.clock.now()
         for statement in (
             delete(TeamMember).where(col(TeamMember.team_id) == team.id),

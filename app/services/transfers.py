@@ -78,8 +78,8 @@ class Transfers:
             }
         )
         problems = [
-            *self.workflows.problems_of(saved.version.definition, new_owner),
-            *self.workflows.other_problems(as_theirs, workflow, new_owner),
+            *self.workflows.checks.of_definition(saved.version.definition, new_owner),
+            *self.workflows.checks.of_form(as_theirs, workflow, new_owner),
         ]
         if problems:
             faults = " ".join(f"{problem.pointer}: {problem.detail}" for problem in problems)

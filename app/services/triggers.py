@@ -229,8 +229,8 @@ class TriggerDesk:
         role = None if caller is None else people.roles.get((caller.id, request.workflow_id))
         try:
             run = admit(request, target, caller, role, gate)
-            if request.kind is TriggerKind.WEBHOOK and request.validated_for is None:
-                self._count(request.workflow_id)
+            if request.validated_for is None:
+                self._count(request, caller)
         except AutomateError as refusal:
             return refusal
         if (
@@ -241,11 +241,12 @@ class TriggerDesk:
             return _NeedsValidation(run.version_id, target.inputs)
         return run
 
-    def _count(self, workflow_id: str) -> None:
-        """Count a call that was let in: whoever may not call uses up nobody's calls."""
-        standing = self._rates.count(Counted.WORKFLOW, workflow_id)
-        if standing is not None:
-            standing.require()
+    def _count(self, request: TriggerRequest, caller: Caller | None) -> None:
+        """Count a call that was let in, by what only this transaction knows: whoever may not call uses up nobody's calls."""
+        if caller is not None and caller.api_key_id is not None:
+            self._rates.require(Counted.USER, caller.id)
+        if request.kind is TriggerKind.WEBHOOK:
+            self._rates.require(Counted.WORKFLOW, request.workflow_id)
 
 
 def _rules(row: Row[Any]) -> WebhookRules:

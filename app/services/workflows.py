@@ -11,30 +11,25 @@ from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from app.core.clock import Clock
-from app.core.errors import Conflict, InvalidDefinition, NotFound, PreconditionFailed, Problem
+from app.core.errors import Conflict, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.engine.language.catalogue import NodeCatalogue
-from app.engine.language.definition import read_definition
 from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, NewWorkflow, Rotation, WorkflowChanges, WorkflowDraft
 from app.services.access import require_team, require_workflow
-from app.services.approver_checks import approver_problems
 from app.services.audit import Change, record
 from app.services.callers import Caller
-from app.services.credential_checks import credential_problems
-from app.services.event_triggers import event_columns, event_problems
+from app.services.event_triggers import event_columns
 from app.services.expression_checks import dedupe_problems
-from app.services.hooks import hook_columns, hook_problems
+from app.services.hooks import hook_columns
 from app.services.pages import newest_first
-from app.services.policies import policy_problems
-from app.services.save_checks import check
+from app.services.save_checks import SaveChecks, check
 from app.services.standings import Standing, standings_of
 from app.services.webhook_secrets import WebhookSecrets
 from app.services.webhook_settings import (
     changed_webhook,
     rotation_values,
-    webhook_problems,
     webhook_values,
 )
 from app.services.workflow_lists import WorkflowFilter
@@ -72,8 +67,8 @@ class Workflows:
         if draft.team is not None:
             team = require_team(self.session, self.caller, draft.team, TeamRole.EDITOR, hold=True)
             owner_id = team.id
-        problems = self.problems_of(draft.definition, owner_id)
-        others = self.other_problems(draft, None, owner_id)
+        problems = self.checks.of_definition(draft.definition, owner_id)
+        others = self.checks.of_form(draft, None, owner_id)
         check([*problems, *dedupe_problems(draft.dedupe), *others])
         now, id_ = self.clock.now(), new_id()
         webhook, new_secret = webhook_values(draft.webhook, id_, None, self.secrets)
@@ -139,9 +134,9 @@ class Workflows:
         definition = changes.definition if "definition" in sent else None
         owner_id = saved.workflow.owner_id
         problems = [
-            *(self.problems_of(definition, owner_id) if definition is not None else ()),
+            *(self.checks.of_definition(definition, owner_id) if definition is not None else ()),
             *(dedupe_problems(changes.dedupe) if "dedupe" in sent else ()),
-            *self.other_problems(changes, saved.workflow, owner_id),
+            *self.checks.of_form(changes, saved.workflow, owner_id),
         ]
         check(problems)
         is_new_version = definition is not None and checksum(definition) != saved.version.checksum
@@ -210,36 +205,10 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.VIEWER)
         return self._version(workflow, number)
 
-    def violations(self, definition: dict[str, Any]) -> Sequence[Problem]:
-        """Return what policies do not allow of a definition of mine."""
-        form = WorkflowChanges(definition=definition)
-        return [*policy_problems(self.session, self.caller.id, None, form)]
-
-    def problems_of(self, definition: Any, owner_id: str | None = None) -> Sequence[Problem]:
-        """Return everything that is wrong with a definition, with pointers that begin with `/definition`.
-
-        Its credentials are looked for among those of the owner, which is the caller unless another is named.
-        """
-        try:
-            plan, problems = read_definition(definition, self.catalogue)
-        except InvalidDefinition as error:
-            return _in_definition(error.problems)
-        owner_id = owner_id or self.caller.id
-        in_vault = credential_problems(self.session, self.caller, owner_id, plan)
-        return _in_definition([*problems, *in_vault])
-
-    def other_problems(
-        self, form: WorkflowDraft | WorkflowChanges, saved: Workflow | None, owner_id: str
-    ) -> Sequence[Problem]:
-        """Return what is wrong with a form beside the definition and the dedupe key, as this owner's workflow."""
-        workflow_id = saved.id if saved else None
-        return [
-            *event_problems(form, saved),
-            *hook_problems(self.session, owner_id, form),
-            *approver_problems(self.session, form.definition),
-            *policy_problems(self.session, owner_id, workflow_id, form),
-            *webhook_problems(form, saved, self.secrets),
-        ]
+    @property
+    def checks(self) -> SaveChecks:
+        """Return what finds whatever is wrong with a workflow."""
+        return SaveChecks(self.session, self.caller, self.catalogue, self.secrets)
 
     def _version(self, workflow: Workflow, number: int) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
@@ -306,10 +275,6 @@ class Workflows:
 def checksum(definition: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a definition as JSON with sorted keys: equal ones have equal checksums."""
     return hashlib.sha256(orjson.dumps(definition, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def _in_definition(problems: Sequence[Problem]) -> Sequence[Problem]:
-    return [Problem(f"/definition{p.pointer}", p.code, p.detail) for p in problems]
 
 
 def _columns(form: WorkflowDraft | WorkflowChanges, sent: Collection[str]) -> dict[str, Any]:

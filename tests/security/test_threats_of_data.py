@@ -287,9 +287,7 @@ async def test_a_runaway_comes_to_an_end(
         await _last_of(ada, workflow, 11)
 
 
-async def test_a_webhook_that_calls_itself_comes_to_an_end(
-    ada: Caller, settings: Settings
-) -> None:
+async def test_a_webhook_that_calls_itself_comes_to_an_end(ada: Caller, settings: Settings) -> None:
     """By a step, by the end of a run, and by events: what a step says of its own depth does not count."""
     scopes = ["runs:write", "events:write"]
     key = (await ada.post("/api-keys", {"name": "x", "scopes": scopes})).json()["key"]

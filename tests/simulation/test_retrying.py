@@ -94,9 +94,13 @@ def retry(definition: dict[str, Any], seed: int, choice: int) -> None:
 
     run.check()
     if path is not None and end.status is RunStatus.SUCCEEDED:
-        # A loop around it may have failed again, because of its own expressions.
-        loops = {run.board.record[loop].status for loop in loops_around(path)}
-        assert path in run.board.record or AttemptStatus.FAILED in loops, "it is not tried again"
+        # A loop around it or beside it may have failed again, because of its own expressions, before its turn came.
+        body = path.rpartition(".")[0]
+        others = {*loops_around(path)} | {
+            p for p in run.board.record if p.rpartition(".")[0] == body
+        }
+        statuses = {run.board.record[other].status for other in others}
+        assert path in run.board.record or AttemptStatus.FAILED in statuses, "it is not tried again"
 
 
 def replay(definition: dict[str, Any], seed: int, choice: int) -> None:

@@ -87,6 +87,7 @@ NOTHING_TO_HIDE: Final = Scrubber()
 
 def forms_of(value: str) -> Iterator[str]:
     """Yield the forms in which a value is likely to turn up."""
+    yield value.lower()  # as hosts and names of headers are written
     plain = (value, *_base64_of(value.encode()), value.encode().hex(), value.encode().hex().upper())
     for text in plain:
         for encoded in (text, quote(text), quote(text, safe=""), quote_plus(text)):

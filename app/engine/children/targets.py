@@ -22,15 +22,15 @@ MAX_DEPTH = 10
 """Of runs below the one that nobody's step has started."""
 DATABASE_PAUSE_SECONDS = 0.5
 
-# Find a workflow and one of its versions (the newest when none is asked for). An id goes before a name; two of one name
-# are one too many.
+# Find a workflow and one of its versions (the newest when none is asked for). An id goes before a name, and what is enabled
+# before what is not (whoever gives somebody a workflow of the same name stops nothing); two of one name are one too many.
 FIND_TARGETS = Statement(
     """
     SELECT w.id, w.enabled, w.context_required, w.version AS newest, versions.id AS version_id, versions.version, versions.definition
     FROM workflows w LEFT JOIN workflow_versions versions
          ON versions.workflow_id = w.id AND versions.version = COALESCE(:version, w.version)
     WHERE w.owner_id = :owner_id AND w.deleted_at IS NULL AND (w.id = :id OR w.name = :name)
-    ORDER BY CASE WHEN w.id = :id THEN 0 ELSE 1 END, w.id LIMIT 2
+    ORDER BY CASE WHEN w.id = :id THEN 0 WHEN w.enabled THEN 1 ELSE 2 END, w.id LIMIT 2
     """,
     takes={"owner_id": Id(), "id": Id(), "name": String(), "version": Integer()},
     returns={
@@ -144,7 +144,7 @@ def find_workflow(
             f"There is no workflow {workflow!r}, or it is not yours: give its id or its exact name.",
             code="unknown_workflow",
         )
-    if len(rows) > 1 and rows[0].id != workflow_id:
+    if len(rows) > 1 and rows[0].id != workflow_id and rows[0].enabled == rows[1].enabled:
         raise Fail(
             f"More than one workflow is called {workflow!r}: give the id of one.",
             code="ambiguous_workflow",

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -26,6 +25,7 @@ from app.engine.children.targets import Targets
 from app.engine.claims import Claims
 from app.engine.credentials.vault import Vault
 from app.engine.delivery.dispatch import Dispatcher, connect_redis
+from app.engine.delivery.following_up import FollowUpThread
 from app.engine.delivery.rq_worker import HintConsumer
 from app.engine.delivery.taking import Taker
 from app.engine.duties.accounts import Accounts
@@ -90,7 +90,6 @@ class WorkerProcess:
         self._redis: Redis = connect_redis(settings.redis_url)
         self._dispatcher = Dispatcher(self._redis, self._engine)
         self._matcher = Matcher(self._engine, self._clock, settings.event_ttl_seconds)
-        self._followers = ThreadPoolExecutor(1, "follow-up")
         self._lease = Lease(self._engine, self._clock, settings.lease_seconds)
         self._catalogue = load_catalogue(settings.plugins_dir)
         self._meters = WorkerMeters(
@@ -109,6 +108,9 @@ class WorkerProcess:
         self._children = ChildPool(settings)
         self._artifacts = open_artifacts(settings)
         self._endings = ChildEndings(self._engine, self._clock, self._artifacts, self._hand_on)
+        self._followers = FollowUpThread(
+            self._endings, self._matcher, self._policies.call_next, self._hand_on
+        )
         self._slots = Slots(settings.runs_per_worker)
         self._orchestrator = Orchestrator(self._make_workshop(), self._loop)
         self._taker = Taker(
@@ -212,7 +214,7 @@ class WorkerProcess:
         await asyncio.to_thread(self._watchdog.stop)
         await self._journal.close()
         await self._metrics.end()
-        await asyncio.to_thread(self._followers.shutdown)
+        await asyncio.to_thread(self._followers.stop)
         await self._http.aclose()
         self._artifacts.close()
         await asyncio.to_thread(self._lease.end)
@@ -247,7 +249,7 @@ class WorkerProcess:
             Sweep(self._engine, self._clock, self._hand_on, self._dispatcher.backlog),
             Children(self._engine, self._clock, self._endings, self._meters.cancelled),
             Hooks(self._engine, self._clock, self._hand_on),
-            HookCalls(self._engine, self._clock, self._call_urls, asks_before_calls(self._gate)),
+            HookCalls(self._engine, self._clock, self._call_urls, self._gate),
             HeldRuns(self._engine, self._clock, self._hand_on),
         )
 
@@ -276,25 +278,7 @@ class WorkerProcess:
         )
 
     def _follow_up(self, followups: Followups) -> None:
-        """Do what a commit has brought about, in a thread of its own: no other commit waits for it."""
-        if followups.new_runs:
-            self._followers.submit(self._hand_on, followups.new_runs)
-        if followups.ended_runs:
-            self._followers.submit(self._endings.tell_of, followups.ended_runs)
-        if followups.freed:
-            self._followers.submit(self._policies.call_next, followups.freed)
-        if followups.published or followups.awaited:
-            self._followers.submit(self._match_events, followups)
-
-    def _match_events(self, followups: Followups) -> None:
-        try:
-            run_ids = self._matcher.take(followups.published)[1]
-            run_ids += self._matcher.search(followups.awaited)
-        except DBAPIError as error:  # the duty finds what is left
-            log.warning("events_not_matched", reason=" ".join(str(error.orig).split()))
-            return
-        if run_ids:
-            self._hand_on(run_ids)
+        self._followers.begin(followups)
 
     def _call_urls(self, calls: Sequence[Call]) -> Sequence[str | None]:
         """Make calls on the event loop, where the guarded client lives, and wait for them."""

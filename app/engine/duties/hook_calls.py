@@ -1,13 +1,13 @@
 """Duty: call the URLs that are due, and write down what came of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, Row
 
 from app.core.clock import Clock
-from app.engine.egress.transport import never_held
-from app.engine.guards.held import Ask
+from app.engine.guards.gate import Gate
 from app.engine.guards.hosts import host_of
 from app.engine.guards.policies import host_refusal
 from app.engine.guards.policy_book import book_of
@@ -33,16 +33,20 @@ class HookCalls:
         engine: Engine,
         clock: Clock,
         call_all: Callable[[Sequence[Call]], Sequence[str | None]],
-        ask: Ask = never_held,
+        gate: Gate | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._call_all = call_all
-        self._ask = ask
+        self._gate = gate
 
     def run_once(self) -> Mapping[str, int]:
         """Try what is due once; returns the numbers of calls that were answered, and that were not."""
-        calls = self._take() if self._ask() is None else self._postpone()
+        calls = (
+            self._take()
+            if self._gate is None or self._gate.of_call(None, "") is None
+            else self._postpone()
+        )
         if not calls:
             return {"answered": 0, "unanswered": 0}
         errors = self._call_all(calls)
@@ -68,6 +72,8 @@ class HookCalls:
             rows = [{"id": run_id} for run_id in {call.run_id for call in due}]
             ended = store.LOAD_ENDED.run(connection, rows) if rows else ()
             policies = book_of(self._engine).current(connection)
+            held = {row.id for row in ended if self._is_held(row)}
+            self._put_back(connection, [call for call in due if call.run_id in held], now)
         reports = {row.id: report_of(row) for row in ended}
         depths = {row.id: row.depth for row in ended}
         holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
@@ -81,4 +87,18 @@ class HookCalls:
                 depths.get(row.run_id, 0),
             )
             for row in due
+            if row.run_id not in held
         ]
+
+    def _is_held(self, run: Row[Any]) -> bool:
+        """Tell whether a kill switch halts the runs of its owner or workflow."""
+        gate = self._gate
+        return (
+            gate is not None and gate.of_run(run.owner_id, run.workflow_id, begun=True) is not None
+        )
+
+    def _put_back(self, connection: Connection, calls: Sequence[Row[Any]], now: datetime) -> None:
+        """Put off what a kill switch of the run's owner or workflow does not let out."""
+        if calls:
+            rows = [call._asdict() for call in calls]
+            store.PUT_BACK_CALLS.run(connection, rows, again=now + POSTPONE)

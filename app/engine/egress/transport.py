@@ -78,10 +78,10 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         if held is not None:
             raise CallHeld(held.reason)
         host = request.url.raw_host.decode("ascii")
-        require_host(host)
         guard = HOST_GUARD.get()
         if guard is not None:
             guard(host)
+        require_host(host)
         if not same_place(call.origin, request.url):
             drop_credentials(request.headers)
         depth = depth_to_tell()

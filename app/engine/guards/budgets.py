@@ -25,14 +25,13 @@ SpendKey = tuple[str, str, int, str]
 
 @dataclass(slots=True)
 class _Told:
-    """What an attempt of this process has spent: not in any sum that was asked for before `written_at`."""
+    """What an attempt of this process has spent: in no sum until it is found in the database."""
 
     amount: float
     name: str
     owner_id: str
     workflow_id: str
     told_at: float
-    written_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +87,31 @@ class BudgetBook:
                 rows[key] = _spend_row(spender, data)
         # In one order everywhere: two transactions with the same rows must not wait for each other.
         store.SPEND.run(connection, [rows[key] for key in sorted(rows)])
-        with self._changing:
-            for key in rows.keys() & self._told.keys():
-                self._told[key].written_at = time.monotonic()
 
     def refresh(self, connection: Connection, policies: Sequence[Policy], now: datetime) -> None:
         """Ask the database for the sums, if there are budgets."""
         asked = time.monotonic()
+        committed = self._committed(connection)  # first: what it finds is in the sums
         budgets = [(policy, budget) for policy in policies for budget in policy.rules.budgets]
         rows = [_row(n, policy, budget, now) for n, (policy, budget) in enumerate(budgets)]
         found = store.SUM_SPENT.run(connection, rows) if rows else ()
         with self._changing:
             self._sums = {_key(*budgets[row.n]): row.spent or 0.0 for row in found}
-            self._told = {key: one for key, one in self._told.items() if not _is_over(one, asked)}
+            self._told = {
+                key: one
+                for key, one in self._told.items()
+                if key not in committed and asked - one.told_at <= FORGET_SECONDS
+            }
+
+    def _committed(self, connection: Connection) -> set[SpendKey]:
+        """Return what this process was told that is in the database."""
+        with self._changing:
+            keys = [*self._told]
+        rows = [
+            {"n": n, "run_id": run_id, "path": path, "attempt": attempt, "name": name}
+            for n, (run_id, path, attempt, name) in enumerate(keys)
+        ]
+        return {keys[row.n] for row in store.FIND_SPENT.run(connection, rows)} if rows else set()
 
     def _spent(self, policy: Policy, budget: Budget) -> float:
         with self._changing:
@@ -147,9 +158,3 @@ def _counts(policy: Policy, told: _Told) -> bool:
             return told.owner_id == policy.target
         case Level.WORKFLOW:
             return told.workflow_id == policy.target
-
-
-def _is_over(told: _Told, asked: float) -> bool:
-    if told.written_at is not None:
-        return told.written_at < asked
-    return asked - told.told_at > FORGET_SECONDS

@@ -15,12 +15,21 @@ def plain_host(text: str) -> str:
             host = host.encode("idna").decode()
         except UnicodeError:
             return host
+    if ":" in host:
+        return _plain_ipv6(host)
     if _ODD_ADDRESS.fullmatch(host) and any(character.isdigit() for character in host):
         try:
             return socket.inet_ntoa(socket.inet_aton(host))
         except OSError:
             return host
     return host
+
+
+def _plain_ipv6(host: str) -> str:
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+    except OSError:
+        return host
 
 
 def among(host: str, patterns: Sequence[str]) -> bool:

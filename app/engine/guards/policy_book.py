@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -17,6 +17,8 @@ from app.engine.guards.rules import PolicyRules
 REFRESH_SECONDS = 0.8
 MAX_LAYERS = 50_000
 """Of combinations of owner and workflow that are kept worked out."""
+Place = tuple[str, str]
+"""Level and target of a policy."""
 Queued = tuple[float, Mapping[str, int]]
 """When the runs of an owner in the queue were counted (monotonic), and how many there are, by workflow."""
 NEVER: Final[Queued] = (float("-inf"), {})
@@ -80,6 +82,7 @@ class PolicyBook:
         self.queued: dict[str, Queued] = {}
         """By owner."""
         self._version: tuple[int, int] | None = None
+        self._policies: dict[Place, Policy] = {}
         self._read_at = float("-inf")
         self._reading = threading.Lock()
 
@@ -96,17 +99,28 @@ class PolicyBook:
             (row,) = store.VERSION.run(connection)
             version = int(row.policies), int(row.revisions)
             if version != self._version:
-                self.latest = Policies(load_policies(connection))
+                self._policies = _reloaded(connection, self._policies)
+                self.latest = Policies(self._policies.values())
                 self._version = version
             self._read_at = asked
 
 
-def load_policies(connection: Connection) -> Sequence[Policy]:
-    """Return all policies."""
-    return [
-        Policy(Level(row.level), row.target_id, row.revision, PolicyRules.model_validate(row.rules))
-        for row in store.LOAD_ALL.run(connection)
-    ]
+def _reloaded(connection: Connection, known: Mapping[Place, Policy]) -> dict[Place, Policy]:
+    """Return all policies. Only those that have changed are read: others' policies, however large, cost nobody time."""
+    revisions = {
+        (row.level, row.target_id): row.revision for row in store.LIST_REVISIONS.run(connection)
+    }
+    found = {
+        place: known[place]
+        for place, revision in revisions.items()
+        if place in known and known[place].revision == revision
+    }
+    wanted = [{"level": level, "target_id": target} for level, target in revisions.keys() - found]
+    for row in store.LOAD_POLICIES.run(connection, wanted) if wanted else ():
+        rules = PolicyRules.model_validate(row.rules)
+        policy = Policy(Level(row.level), row.target_id, row.revision, rules)
+        found[row.level, row.target_id] = policy
+    return found
 
 
 _books: WeakKeyDictionary[Engine, PolicyBook] = WeakKeyDictionary()

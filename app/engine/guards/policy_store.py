@@ -10,8 +10,16 @@ VERSION = Statement(
     "SELECT count(*) AS policies, COALESCE(sum(revision), 0) AS revisions FROM policies",
     returns={"policies": BigInteger(), "revisions": BigInteger()},
 )
-LOAD_ALL = Statement(
-    "SELECT level, target_id, revision, rules FROM policies",
+LIST_REVISIONS = Statement(
+    "SELECT level, target_id, revision FROM policies",
+    returns={"level": String(), "target_id": Id(), "revision": Integer()},
+)
+LOAD_POLICIES = Statement(
+    """
+    SELECT p.level, p.target_id, p.revision, p.rules FROM policies p
+    JOIN {rows} ON p.level = v.level AND p.target_id = v.target_id
+    """,
+    rows={"level": "text", "target_id": "uuid"},
     returns={"level": String(), "target_id": Id(), "revision": Integer(), "rules": Json},
 )
 # How many runs were started since a moment, and the first of them: of an owner, or of a workflow.
@@ -118,6 +126,21 @@ SPEND = Statement(
         "workflow_id": "uuid",
         "at": "timestamptz",
     },
+)
+# Which of these are written, by their places.
+FIND_SPENT = Statement(
+    """
+    SELECT v.n FROM {rows} JOIN budget_spend b
+    ON b.run_id = v.run_id AND b.path = v.path AND b.attempt = v.attempt AND b.name = v.name
+    """,
+    rows={
+        "n": "integer",
+        "run_id": "uuid",
+        "path": "text",
+        "attempt": "integer",
+        "name": "text",
+    },
+    returns={"n": Integer()},
 )
 # What was spent of budgets: by all, by a team, by a workflow.
 SUM_SPENT = Statement(

@@ -4,8 +4,9 @@ import re
 from ipaddress import ip_address
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
+from app.core.as_sent import AsSent
 from app.engine.guards.host_names import plain_host
 from app.engine.nodes.approval import Approvers
 
@@ -37,7 +38,7 @@ NodeName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
-class _Rules(BaseModel):
+class _Rules(AsSent):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

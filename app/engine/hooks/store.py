@@ -79,6 +79,15 @@ POSTPONE_CALLS = Statement(
     "UPDATE hook_calls SET next_try_at = :again WHERE next_try_at <= :now",
     takes={"now": UtcDateTime(), "again": UtcDateTime()},
 )
+# Put calls off that were just taken, as if they had not been.
+PUT_BACK_CALLS = Statement(
+    """
+    UPDATE hook_calls SET next_try_at = :again, tries = v.tries - 1
+    FROM {rows} WHERE hook_calls.run_id = v.run_id AND hook_calls.url = v.url AND hook_calls.tries = v.tries
+    """,
+    rows={"run_id": "uuid", "url": "text", "tries": "integer"},
+    takes={"again": UtcDateTime()},
+)
 NEXT_CALL = "SELECT min(next_try_at) FROM hook_calls WHERE next_try_at IS NOT NULL"
 LOAD_ENDED = Statement(
     f"{_ENDED} WHERE r.finished_at IS NOT NULL AND r.id {{among_ids}}",

@@ -24,6 +24,7 @@ from app.engine.language.input_schema import schema_fields, schema_problems
 from app.engine.language.plan import Loop, Plan, RetryPolicy, Step, StepSecrets
 from app.engine.language.problems import nearest, pointer
 from app.engine.language.references import SECRETS
+from app.engine.language.secret_shapes import NOT_WHOLE, looking_into_secrets
 from app.engine.language.secret_uses import step_secrets
 from app.engine.language.shape import StepShape, read
 from app.engine.language.wiring import WiredStep
@@ -139,6 +140,8 @@ class StepParser:
         self.config = compile_template(plain)
         for at, fault in self.config.faults:
             self.complain(f"/config{at}", fault.code, fault.detail)
+        for at in looking_into_secrets(self.config):
+            self.complain(f"/config{at}", "secret_not_whole", NOT_WHOLE)
         fields = self._credential_fields(self.node.config_schema)
         self.secrets = step_secrets(self.config, plain, fields, f"{self.at}/config")
         if self.is_loop:

@@ -51,7 +51,7 @@ def _link(session: Session, identity: Identity, rules: SignInRules, visit: Visit
     user = session.exec(select(User).where(User.email == email).with_for_update()).first()
     if user is None:
         user = _new_account(session, email, identity, rules, visit)
-    elif not rules.addresses_are_proved:
+    elif not (rules.addresses_are_proved and user.role is Role.ADMIN):
         _take_over(session, user)
     link = UserIdentity(
         issuer=identity.issuer, subject=identity.subject, user_id=user.id, created_at=visit.at
@@ -85,7 +85,8 @@ def _new_account(
 def _take_over(session: Session, user: User) -> None:
     """Leave an account to whoever has its address.
 
-    While registration is open, anybody could have made it in advance, with a password of their own, and wait for its owner.
+    Anybody could have made it in advance, while registration was open or with an invitation that names no address, with a
+    password of their own, and wait for its owner. An administrator was made one by somebody who knew them.
     """
     user.password_hash = NO_PASSWORD
     user.token_version += 1

@@ -21,6 +21,7 @@ from app.core.statuses import (
 from app.models import (
     Approval,
     Approver,
+    Credential,
     Event,
     Run,
     Schedule,
@@ -113,6 +114,25 @@ def make_workflow(
         ),
     )
     return owned
+
+
+def make_credential(engine: Engine, owner_id: str) -> str:
+    """Return the id of a new credential, which nobody can open."""
+    credential_id = new_id()
+    credential = Credential(
+        id=credential_id,
+        owner_id=owner_id,
+        name=credential_id,
+        kind="generic",
+        ciphertext=b"",
+        key_id="",
+        allowed_hosts=[],
+        created_by=owner_id,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    _write(engine, credential)
+    return credential_id
 
 
 def _workflow(owned: Owned, owner_id: str, fields: Mapping[str, Any]) -> Workflow:

@@ -525,3 +525,24 @@ async def test_editors_make_links_and_members_read(ada: Caller, cfo: Caller, sig
     made = [(await who.post(f"{at}/links", link)).status_code for who in (cfo, ceo)]
 
     assert (read, made) == ([200, 200], [403, 201])
+
+
+async def test_nobody_makes_links_to_what_a_policy_asks_for(ada: Caller, cfo: Caller) -> None:
+    rules = {"needs_approval": {"node_types": ["log"], "approvers": [CFO]}}
+    assert (await ada.call("PUT", "/admin/policies", json=rules)).status_code == 200
+    workflow = await ada.save(definition={"steps": [{"type": "log", "config": {"message": "x"}}]})
+    run: dict[str, Any] = {}
+
+    async def asks() -> bool:
+        started = await ada.post(f"/workflows/{workflow['id']}/runs")
+        run.update(await _run(ada, started.json()["run_id"], "waiting", "succeeded"))
+        return run["status"] == "waiting"
+
+    await _until(asks)  # once the worker knows the policy
+    approval = f"/approvals/{run['waiting_for'][0]['approval_id']}"
+
+    link = await ada.post(f"{approval}/links", {"approver": CFO})
+
+    assert link.status_code == 403, link.text
+    assert (await cfo.post(f"{approval}/approve")).status_code == 200
+    assert (await _ended(ada, run["id"]))["status"] == "succeeded"

@@ -241,6 +241,12 @@ async def test_a_filter_that_does_not_hold_is_refused(ada: Caller, query: str) -
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
+async def test_an_export_is_refused_before_it_begins(ada: Caller) -> None:
+    answer = await ada.get("/admin/audit/export?actor=nobody")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
 async def test_everybody_sees_what_concerns_them_and_no_more(
     ada: Caller, sign_up: Sign, container: Container
 ) -> None:

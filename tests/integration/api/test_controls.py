@@ -10,6 +10,7 @@ from app.core.statuses import AttemptStatus, RunStatus
 from app.db.session import transaction
 from app.models import Run, StepAttempt
 from tests.integration.api.conftest import Caller, Sign
+from tests.integration.api.tenants import make_workflow, user_ids
 
 LOG = {"type": "log", "config": {"message": "x"}}
 THREE = {"steps": [{**LOG, "id": "a"}, {**LOG, "id": "b"}, {**LOG, "id": "c"}]}
@@ -328,3 +329,18 @@ async def test_a_replay_must_have_the_context_that_the_workflow_requires(ada: Ca
     assert refused.json()["errors"][0]["pointer"] == "/context/data_scope"
     run = (await ada.get(f"/runs/{replay.json()['run_id']}")).json()
     assert run["context"] == {"data_scope": "Orders"}
+
+
+async def test_a_replay_is_stopped_by_a_switch_of_the_workflows_new_owner(
+    ada: Caller, container: Container
+) -> None:
+    team = (await ada.post("/teams", {"name": "Finance"})).json()["id"]
+    owned = make_workflow(container.engine, user_ids(container.engine)[ada.email], {})
+    given = await ada.post(f"/workflows/{owned.workflow_id}/transfer", {"team": team})
+    switch = {"scope": "team", "target": team, "mode": "drain", "reason": "audit"}
+    put = await ada.post("/admin/kill-switches", switch)
+
+    answer = await ada.post(f"/runs/{owned.run_id}/replay", {})
+
+    assert (given.status_code, put.status_code) == (200, 201)
+    assert (answer.status_code, answer.json()["code"]) == (503, "kill_switch")

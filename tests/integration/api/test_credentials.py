@@ -249,6 +249,8 @@ URL = {"url": "https://api.example.com/"}
         ({**HTTP, "config": {"url": "https://x.test/${{ secrets[input.x] }}"}}, "unknown_credential"),
         ({**HTTP, "config": {"url": "https://x.test/${{ secrets?.other ?? 1 }}"}}, "unknown_credential"),
         ({**HTTP, "config": URL, "when": "secrets.crm == 'a'"}, "secrets_not_allowed_here"),
+        ({**HTTP, "config": {**URL, "text": "${{ slice(secrets.crm, 0, 1) }}"}}, "secret_not_whole"),
+        ({**HTTP, "config": {**URL, "method": "${{ secrets.crm < 'b' ? 'GET' : 'x' }}"}}, "secret_not_whole"),
         ({"type": "transform", "config": {"value": "${{ secrets.crm }}"}}, "secrets_not_allowed_here"),
         ({"type": "log", "config": {"message": "${{ secrets.crm }}"}}, "secrets_not_allowed_here"),
         ({"type": "fail", "config": {"message": "${{ secrets.crm }}"}}, "secrets_not_allowed_here"),

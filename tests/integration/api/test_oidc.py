@@ -142,7 +142,20 @@ async def test_an_account_with_the_same_verified_address_becomes_theirs(
     assert (await ada.http.post("/api/v1/login", data=password)).status_code == 401
 
 
-async def test_an_account_that_an_administrator_made_keeps_its_password(
+async def test_a_member_whose_address_nobody_has_proved_loses_the_password_while_registration_is_closed(
+    settings: Settings, provider: Provider
+) -> None:
+    async with running(settings) as app, client_of(app) as http:
+        for email in ("first@example.com", "ada@example.com"):
+            await http.post("/api/v1/register", json={"email": email, "password": PASSWORD})
+    closed = settings.model_copy(update={"registration": "closed"})
+    async with running(closed) as app, client_of(app) as http:
+        assert (await _me(http, await _sign_in(http, provider)))["email"] == "ada@example.com"
+        password = {"username": "ada@example.com", "password": PASSWORD}
+        assert (await http.post("/api/v1/login", data=password)).status_code == 401
+
+
+async def test_an_administrator_keeps_the_password_while_registration_is_closed(
     settings: Settings, provider: Provider
 ) -> None:
     async with running(settings) as app, client_of(app) as http:

@@ -15,7 +15,7 @@ from app.api.container import Container
 from app.core.config import Settings
 from app.core.permissions import TeamRole
 from tests.integration.api.conftest import DEFINITION, Caller, Sign
-from tests.integration.api.tenants import make_team, make_workflow, user_ids
+from tests.integration.api.tenants import make_credential, make_team, make_workflow, user_ids
 
 VIEWER, RUNNER, EDITOR, OWNER = TeamRole
 Route = tuple[str, str]
@@ -26,6 +26,7 @@ RUN = "/runs/{run_id}"
 APPROVAL = "/approvals/{approval_id}"
 TEAM = "/teams/{team_id}"
 MEMBER = TEAM + "/members/{email}"
+CREDENTIAL = "/credentials/{credential_id}"
 NEEDS: Final[dict[Route, TeamRole]] = {
     ("GET", WORKFLOW): VIEWER,
     ("PUT", WORKFLOW): EDITOR,
@@ -66,6 +67,13 @@ NEEDS: Final[dict[Route, TeamRole]] = {
     ("GET", TEAM + "/members"): VIEWER,
     ("PUT", MEMBER): OWNER,
     ("DELETE", MEMBER): OWNER,
+    ("GET", WORKFLOW + "/policy"): VIEWER,
+    ("PUT", WORKFLOW + "/policy"): EDITOR,
+    ("GET", TEAM + "/policy"): VIEWER,
+    ("PUT", TEAM + "/policy"): OWNER,
+    ("GET", CREDENTIAL): VIEWER,
+    ("PUT", CREDENTIAL): EDITOR,
+    ("DELETE", CREDENTIAL): EDITOR,
 }
 """What a caller needs on the object that a route names."""
 APPROVERS_ONLY: Final[set[Route]] = {
@@ -108,8 +116,31 @@ NAMES_NO_OBJECT: Final[set[Route]] = {
     ("GET", "/admin/audit/export"),
     ("GET", "/admin/audit/verify"),
     ("GET", "/audit"),
+    ("GET", "/admin/policies"),
+    ("PUT", "/admin/policies"),
+    ("GET", "/admin/users"),
+    ("PATCH", "/admin/users/{user_id}"),
+    ("GET", "/admin/invitations"),
+    ("POST", "/admin/invitations"),
+    ("DELETE", "/admin/invitations/{invitation_id}"),
+    ("GET", "/admin/kill-switches"),
+    ("POST", "/admin/kill-switches"),
+    ("GET", "/admin/kill-switches/{switch_id}"),
+    ("DELETE", "/admin/kill-switches/{switch_id}"),
+    ("POST", "/admin/kill_switch"),
+    ("GET", "/api-keys"),
+    ("POST", "/api-keys"),
+    ("DELETE", "/api-keys/{key_id}"),
+    ("GET", "/me/sessions"),
+    ("DELETE", "/me/sessions/{session_id}"),
+    ("GET", "/credentials"),
+    ("POST", "/credentials"),
+    ("GET", "/oidc/login"),
+    ("GET", "/oidc/callback"),
+    ("POST", "/logout"),
+    ("POST", "/token/refresh"),
 }
-"""Routes for which scopes are all there is; lists are held to their owners by `test_tenants.py`."""
+"""Routes for which scopes are all there is, or one's own account; lists are held to their owners by `test_tenants.py`."""
 BODIES: Final[dict[Route, Any]] = {
     ("PUT", WORKFLOW): {"name": "Mine", "definition": DEFINITION},
     ("PATCH", WORKFLOW): {"name": "Mine"},
@@ -120,6 +151,9 @@ BODIES: Final[dict[Route, Any]] = {
     ("POST", APPROVAL + "/links"): {"approver": "cfo@example.com"},
     ("PATCH", TEAM): {"name": "Another name"},
     ("PUT", MEMBER): {"role": "viewer"},
+    ("PUT", WORKFLOW + "/policy"): {},
+    ("PUT", TEAM + "/policy"): {},
+    ("PUT", CREDENTIAL): {"name": "mine", "kind": "generic"},
 }
 QUERIES: Final[dict[Route, Any]] = {("DELETE", WORKFLOW + "/shares"): {"user": "cfo@example.com"}}
 
@@ -134,8 +168,11 @@ class Actor:
     team: TeamRole | None = None
 
     def role_for(self, route: Route) -> TeamRole | None:
-        """Return the role on the object of a route: teams are not shared."""
-        return self.team if route[1].startswith(TEAM) else self.team or self.personal or self.shared
+        """Return the role on the object of a route: only workflows are shared."""
+        if route[1].startswith(TEAM):
+            return self.team
+        shared = None if route[1].startswith(CREDENTIAL) else self.shared
+        return self.team or self.personal or shared
 
 
 ADMIN = Actor("admin")  # the first to register: a platform admin, and nobody's colleague
@@ -190,7 +227,8 @@ def _scene(engine: Engine, ids: dict[str, str], actor: Actor) -> dict[str, Any]:
     owner_id = team_id if actor.team else ids["owner"]
     owned = make_workflow(engine, owner_id, {} if actor.team else shared)
     rest = {"number": 1, "path": "step_1", "sha256": "7", "email": "cfo@example.com"}
-    return asdict(owned) | rest | {"team_id": team_id}
+    credential_id = make_credential(engine, owner_id)
+    return asdict(owned) | rest | {"team_id": team_id, "credential_id": credential_id}
 
 
 async def _call(caller: Caller, route: Route, names: dict[str, Any]) -> httpx.Response:

@@ -9,6 +9,7 @@ from app.api.container import Container
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
 from app.core.statuses import Role
+from app.db.session import transaction
 from app.engine.guards.policy_book import book_of
 from app.engine.guards.rules import PolicyRules
 from app.models import PolicyRevision
@@ -77,6 +78,14 @@ async def test_a_rule_that_does_not_exist_is_refused_with_its_place(ada: Caller)
 
     assert answer.status_code == 422
     assert [problem["pointer"] for problem in answer.json()["errors"]] == ["/hosts/alowed"]
+
+
+@pytest.mark.parametrize("limit", [False, "5"])
+async def test_a_limit_has_to_be_a_number(ada: Caller, limit: object) -> None:
+    answer = await _put(ada, "/admin/policies", {"budgets": [{"name": "usd", "limit": limit}]})
+
+    assert answer.status_code == 422
+    assert [problem["pointer"] for problem in answer.json()["errors"]] == ["/budgets/0/limit"]
 
 
 async def test_a_denied_node_type_and_host_are_refused_when_a_workflow_is_saved(
@@ -223,7 +232,7 @@ async def test_only_a_teams_owners_change_its_policy(ada: Caller, container: Con
     editor = Known(me["id"], me["email"], Role.MEMBER, frozenset(), {team_id: TeamRole.EDITOR})
     rules = (await ada.get("/admin/policies")).json()["policy"]
 
-    with Session(container.engine) as session:
+    with transaction(container.engine) as session:
         form = Policies(session, known, container.clock).put_team(
             team_id, PolicyRules.model_validate(rules), None
         )

@@ -134,3 +134,50 @@ async def test_two_api_processes_count_together(
             second.state.container.rates.share_now()
 
     assert passed == 10
+
+
+async def _key(ada: Caller) -> dict[str, str]:
+    form = {"name": "Ada's", "scopes": ["runs:read", "runs:write"]}
+    return {"X-API-Key": (await ada.post("/api-keys", form)).json()["key"]}
+
+
+@_limited(key="4/hour", user="off")
+async def test_each_api_key_is_limited_by_itself_and_only_whoever_has_it_uses_it_up(
+    ada: Caller,
+) -> None:
+    one, other, saved = await _key(ada), await _key(ada), await ada.save()
+    address = saved["webhook_url"].partition("?")[0]
+    forged = {"X-API-Key": one["X-API-Key"][:-43] + "A" * 43}
+
+    strangers = [await ada.http.get("/api/v1/runs", headers=forged) for _ in range(6)]
+    answers = [
+        await ada.http.get("/api/v1/runs", headers=one),
+        await ada.http.post(address, json={}, headers=one),
+        await ada.http.post(f"/api/v1/workflows/{saved['id']}/runs", headers=one),
+        await ada.http.get("/api/v1/runs", headers=one),
+        await ada.http.get("/api/v1/runs", headers=one),
+        await ada.http.post(address, json={}, headers=one),
+    ]
+
+    assert [answer.status_code for answer in strangers] == [401] * 4 + [429] * 2
+    assert [answer.status_code for answer in answers] == [200, 202, 202, 200, 429, 429]
+    _assert_refused(answers[4], '"key";q=4;w=3600', "with this API key")
+    assert (await ada.http.get("/api/v1/runs", headers=other)).status_code == 200
+
+
+@_limited(user="7/hour", key="off")
+async def test_an_account_gets_no_further_by_many_keys(ada: Caller) -> None:
+    keys, saved = [await _key(ada) for _ in range(2)], await ada.save()
+    address = saved["webhook_url"].partition("?")[0]
+
+    answers = [
+        await ada.http.get("/api/v1/runs", headers=keys[0]),
+        await ada.http.post(address, json={}, headers=keys[1]),
+        await ada.http.post(f"/api/v1/workflows/{saved['id']}/runs", headers=keys[0]),
+        await ada.http.post(address, json={}, headers=keys[1]),
+        await ada.http.get("/api/v1/runs", headers=keys[0]),
+        await ada.http.post(address, json={}, headers=keys[1]),
+        await ada.get("/runs"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 202, 202, 202, 429, 429, 429]

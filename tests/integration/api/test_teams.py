@@ -160,15 +160,21 @@ async def test_editors_and_owners_save_for_a_team(ada: Caller, bob: Caller, cat:
         assert _told(await bob.post("/workflows", draft | {"team": unknown}))[0] == 404
 
 
-async def test_a_team_that_owns_workflows_is_not_deleted(ada: Caller, bob: Caller) -> None:
+async def test_a_team_that_owns_something_is_not_deleted(ada: Caller, bob: Caller) -> None:
     team_id = await _team(ada, bob="viewer")
     saved = await ada.save(team=team_id)
+    secret = {"name": "slack", "kind": "bearer", "data": {"token": "a secret token"}}
+    at_home = {"allowed_hosts": ["example.com"], "team": team_id}
+    kept = await ada.post("/credentials", secret | at_home)
 
-    before = await ada.call("DELETE", f"/teams/{team_id}")
+    with_both = await ada.call("DELETE", f"/teams/{team_id}")
     await ada.call("DELETE", f"/workflows/{saved['id']}")
+    with_credential = await ada.call("DELETE", f"/teams/{team_id}")
+    await ada.call("DELETE", f"/credentials/{kept.json()['id']}")
     after = await ada.call("DELETE", f"/teams/{team_id}")
 
-    assert (before.status_code, after.status_code) == (409, 204)
+    answers = (with_both, with_credential, after)
+    assert [answer.status_code for answer in answers] == [409, 409, 204]
     assert (await bob.get("/teams")).json()["items"] == []
 
 
@@ -371,3 +377,18 @@ async def test_runs_of_a_workflow_that_one_may_only_see_are_not_touched_in_bulk(
     answer = await bob.post("/runs/retry", {"workflow_id": owned.workflow_id})
 
     assert _told(answer)[0] == 403
+
+
+async def test_whoever_a_workflow_is_shared_with_may_give_that_back(
+    ada: Caller, bob: Caller, cat: Caller
+) -> None:
+    saved = await ada.save()
+    for somebody in (bob, cat):
+        await _share(ada, saved, "viewer", user=somebody.email)
+    at = f"/workflows/{saved['id']}/shares"
+
+    anothers = await bob.call("DELETE", at, params={"user": cat.email})
+    own = await bob.call("DELETE", at, params={"user": bob.email})
+
+    assert (anothers.status_code, own.status_code) == (403, 204)
+    assert (await bob.get(f"/workflows/{saved['id']}")).status_code == 404

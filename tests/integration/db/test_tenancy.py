@@ -25,6 +25,7 @@ ACROSS_TENANTS = frozenset(
         "approvers",  # people are asked across tenants: app.engine.approvals.rules decides
         "approval_links",
         "webhook_deliveries",  # the desk's alone
+        "budget_spend",  # what budgets are reckoned from: policies tell what is left
     }
 )
 """Tables that belong to somebody, and that no tenant may read at all."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,12 +12,14 @@ from sqlmodel import Session
 
 from app.core.clock import SystemClock
 from app.core.config import Settings
-from app.core.statuses import RunStatus, TriggerKind
+from app.core.statuses import RunStatus, SwitchMode, SwitchScope, TriggerKind
 from app.engine.children import targets
 from app.engine.delivery.process import WorkerProcess
 from app.engine.duties.hook_calls import BATCH, HookCalls
 from app.engine.egress.client import build_client
 from app.engine.egress.policy import build_policy
+from app.engine.guards.gate import Gate
+from app.engine.guards.switches import KillSwitch
 from app.engine.hooks.calling import MAX_TRIES, PAUSES_SECONDS, Call, call_all
 from app.models import HookCall, Run
 from app.services.triggers import TriggerRequest
@@ -356,3 +359,33 @@ async def test_whoever_has_many_calls_keeps_nobody_else_waiting(world: World) ->
 
     assert counts["answered"] == len(taken) == BATCH
     assert single in {call.run_id for call in taken}
+
+
+@pytest.mark.parametrize("scope", [SwitchScope.USER, SwitchScope.WORKFLOW])
+async def test_what_a_switch_of_its_owner_or_workflow_halts_calls_nobody_and_loses_no_try(
+    world: World, scope: SwitchScope
+) -> None:
+    clock, run = HandClock(), await world.trigger(world.workflow(GOOD))
+    target = world.owner_id if scope is SwitchScope.USER else world.run(run.run_id).workflow_id
+    switch = KillSwitch("", scope, target, SwitchMode.HALT, "it floods us")
+    known = SimpleNamespace(switches=(switch,), fresh=lambda: True)
+    with Session(world.engine) as session:
+        due = clock.now() - timedelta(hours=1)
+        session.add(HookCall(run_id=run.run_id, url="http://a.example/", tries=1, next_try_at=due))
+        row = session.get_one(Run, run.run_id)
+        row.status, row.finished_at = RunStatus.SUCCEEDED, due
+        session.commit()
+    taken: list[Call] = []
+
+    def answer(due_now: Sequence[Call]) -> Sequence[str | None]:
+        taken.extend(due_now)
+        return [None] * len(due_now)
+
+    HookCalls(world.engine, clock, answer, Gate(known, clock)).run_once()
+    (kept,) = calls(world)
+    known.switches = ()
+    clock.ahead += timedelta(minutes=1)
+    HookCalls(world.engine, clock, answer, Gate(known, clock)).run_once()
+
+    assert (kept.tries, kept.answered_at) == (1, None)
+    assert [(call.url, call.tries) for call in taken] == [("http://a.example/", 2)]

@@ -22,6 +22,7 @@ from app.engine.delivery.process import WorkerProcess
 from app.models import KillSwitch, Run
 from tests.e2e.crash.harness.sink import Sink
 from tests.integration.engine.gates import GATES
+from tests.integration.engine.vault import keep
 from tests.integration.engine.world import World
 
 GATED_NODES = Path(__file__).parent / "gated_nodes"
@@ -47,6 +48,15 @@ def gated(name: str, **step: Any) -> dict[str, Any]:
 
 def taking(credential: str) -> dict[str, Any]:
     return {"id": "after", "type": "takes_credential", "config": {"credential": credential}}
+
+
+SENDING: dict[str, Any] = {
+    "id": "after",
+    "type": "http_request_node",
+    "config": {"url": "http://127.0.0.1:9/", "credential": "stripe"},
+    "on_error": "continue",
+}
+"""Nobody listens there: what matters is when it begins."""
 
 
 def put(
@@ -212,7 +222,7 @@ async def test_only_what_a_switch_concerns_is_held(
     ("scope", "target", "step"),
     [
         (SwitchScope.NODE_TYPE, "log", LOG),
-        (SwitchScope.CREDENTIAL, "stripe", taking("stripe")),
+        (SwitchScope.CREDENTIAL, "stripe", SENDING),
     ],
 )
 @pytest.mark.parametrize("mode", SwitchMode)
@@ -224,6 +234,7 @@ async def test_a_run_halts_at_a_step_whose_type_or_credential_is_stopped(
     step: dict[str, Any],
     mode: SwitchMode,
 ) -> None:
+    keep(world, "stripe", "bearer", {"token": "a secret"})
     switch_id = put(world, scope, target, mode)
     await known(worker, world, switch_id)
     run_id = await in_flight(world, gated("a"), gated("b"), step)

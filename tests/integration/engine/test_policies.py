@@ -12,12 +12,15 @@ from app.core.clock import SystemClock
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.statuses import ApprovalStatus, AttemptStatus, Misfire, RunStatus
+from app.db.session import reading
 from app.engine.approvals import deciding
 from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Person
 from app.engine.delivery.process import WorkerProcess
 from app.engine.duties.schedules import Schedules
-from app.engine.guards.policies import PLATFORM_TARGET
+from app.engine.guards.budgets import BudgetBook, Spender
+from app.engine.guards.policies import PLATFORM_TARGET, Level
+from app.engine.guards.policies import Policy as GuardPolicy
 from app.engine.guards.policy_book import book_of
 from app.engine.guards.rules import PolicyRules
 from app.engine.registry import load_catalogue
@@ -414,3 +417,29 @@ async def test_a_child_that_is_refused_fails_the_step_that_waits_for_it(
     assert f"The policy of the workflow {child} lets 1 runs" in waits.error["message"]
     assert goes_on.status is RunStatus.SUCCEEDED
     assert "The run was not started" in world.logs(goes_on.id)[0].message
+
+
+def test_what_is_written_and_not_committed_yet_counts_once_all_the_while(world: World) -> None:
+    rules = PolicyRules.model_validate({"budgets": [{"name": "credits", "limit": 10}]})
+    policy, book = GuardPolicy(Level.PLATFORM, PLATFORM_TARGET, 1, rules), BudgetBook()
+    run_id, now = new_id(), SystemClock().now()
+    told = {"name": "credits", "amount": 6.0, "unit": None, "at": now.isoformat()}
+    spender = Spender(run_id, "a", 1, world.owner_id, new_id())
+
+    def left(further: float) -> bool:
+        """Tell whether something is left once this is spent, too."""
+        with reading(world.engine) as connection:
+            book.refresh(connection, [policy], now)
+        other = Spender(new_id(), "b", 1, world.owner_id, new_id())
+        book.tell(other, "credits", further)
+        refused = book.refusal([policy], "credits")
+        book.tell(other, "credits", -further)
+        return refused is None
+
+    book.tell(spender, "credits", 6.0)
+    with world.engine.begin() as connection:
+        book.write(connection, [(spender, told)])
+        before = left(3.9), left(4.0)
+    after = left(3.9), left(4.0)
+
+    assert before == after == (True, False)

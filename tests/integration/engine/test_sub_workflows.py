@@ -208,6 +208,16 @@ class TestARefusal:
         assert await self._code(world, "test") == "ambiguous_workflow"
         assert await self._code(world, first, 7) == "unknown_version"
 
+    async def test_a_disabled_namesake_stands_in_nobodys_way(self, world: World) -> None:
+        wanted, given = world.workflow(DOUBLE), world.workflow(DOUBLE)
+        change(world, wanted, name="Payouts")
+        change(world, given, name="Payouts", enabled=False)  # as a transfer leaves it
+
+        facts = RunFacts(world.owner_id, wanted)
+        found = await Targets(world.engine).find(new_id(), facts, "Payouts", None, {"n": 1})
+
+        assert found.workflow_id == wanted
+
     async def test_tells_that_the_input_does_not_fit(self, world: World) -> None:
         inputs = {"type": "object", "properties": {"n": {"type": "integer"}}}
 

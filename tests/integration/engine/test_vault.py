@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from sqlmodel import Session, select
 
+from app.core.clock import SystemClock
 from app.core.config import Settings
 from app.core.ids import new_id
 from app.core.statuses import RunStatus
-from app.models import AuditEntry, Credential
-from tests.integration.engine.vault import echoing, keep, slips
+from app.models import AuditEntry, Credential, Policy
+from tests.integration.engine.vault import all_that_is_stored, echoing, keep, slips
 from tests.integration.engine.world import World
 from tests.unit.egress.loopback import reply, serve
 
@@ -287,3 +288,21 @@ async def test_the_search_finds_what_is_not_hidden(world: World) -> None:
         await world.start(world.workflow(call(echo.url, method="POST", text="not a secret")))
 
     assert len(slips(world, "not a secret")) >= 2
+
+
+@pytest.mark.parametrize("rules", [{}, {"hosts": {"denied": ["*.example.org"]}}])
+async def test_a_refused_host_that_a_secret_is_part_of_is_not_told(
+    world: World, rules: dict[str, Any]
+) -> None:
+    secret = "Qx7Zp-Canary-Secret"
+    keep(world, "crm", "bearer", {"token": secret}, hosts=["api.example.com"])
+    workflow = world.workflow(call("https://${{ secrets.crm }}.example.org/"))
+    policy = {"level": "workflow", "target_id": workflow, "revision": 1, "rules": rules}
+    with Session(world.engine) as session:
+        session.add(Policy(**policy, updated_at=SystemClock().now()))
+        session.commit()
+
+    run = await world.start(workflow)
+
+    assert run.status is RunStatus.FAILED
+    assert [said for said in all_that_is_stored(world) if secret[:5].lower() in said.lower()] == []

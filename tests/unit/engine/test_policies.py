@@ -193,3 +193,10 @@ def test_spelling_a_host_plainly_twice_changes_nothing(text: str) -> None:
     once = plain_host(text)
 
     assert plain_host(once) == once
+
+
+@pytest.mark.parametrize(
+    "text", ["[2606:4700:0:0::1111]", "2606:4700:0:0:0:0:0:1111", "2606:4700::1111"]
+)
+def test_an_ipv6_address_has_one_spelling(text: str) -> None:
+    assert plain_host(text) == "2606:4700::1111"

@@ -22,9 +22,21 @@ LastEventId = Annotated[
         description="The `id` of the last event that you have seen: what came after it is told.",
     ),
 ]
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
+
+
+def _stream(*events: str) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of a stream of such events, as FastAPI writes its own."""
+    event = {
+        "type": "object",
+        "properties": {
+            "event": {"enum": events},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            "id": {"type": "string"},
+            "retry": {"type": "integer"},
+        },
+        "required": ["event", "data"],
+    }
+    return {200: {"content": {"text/event-stream": {"itemSchema": event}}}}
 
 
 @router.get(
@@ -32,7 +44,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
     dependencies=[needs(Scope.RUNS_READ)],
     summary="Follow all my runs",
     response_class=StreamingResponse,
-    responses=problems(401, 429) | STREAM,
+    responses=problems(401, 429) | _stream("run"),
 )
 async def stream_runs(
     proof: CurrentProof,
@@ -53,7 +65,7 @@ async def stream_runs(
     dependencies=[needs(Scope.RUNS_READ)],
     summary="Follow a run",
     response_class=StreamingResponse,
-    responses=problems(401, 404, 429) | STREAM,
+    responses=problems(401, 404, 429) | _stream("step", "log", "run", "end"),
 )
 async def stream_run(
     run_id: RunId,

@@ -22,14 +22,14 @@ from app.api.deps import (
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
-from app.api.rates import count_call, require_room, show_standing
+from app.api.rates import count_proof, require_room, show_standing
 from app.api.v1.webhook_openapi import START_OPERATION, WEBHOOK_OPERATION
 from app.api.waiting import applied, await_outcome, wait_seconds, webhook_answer
 from app.core.errors import AutomateError, MalformedBody, NotAuthenticated, UnsupportedMedia
 from app.core.json_guard import check_json, parse_json
 from app.core.permissions import Scope
 from app.core.security.shown_once import read_api_key
-from app.core.security.tokens import TokenClaims, read_token
+from app.core.security.tokens import read_token
 from app.core.security.webhook_tokens import WEBHOOK_TOKEN_HEADER
 from app.core.statuses import TriggerKind
 from app.engine.egress.run_depth import RUN_DEPTH_HEADER, told_depth
@@ -64,10 +64,8 @@ async def trigger_webhook(request: Request) -> Response:
     container = container_of(request)
     workflow_id = object_id(request.path_params["workflow_id"], "workflow")
     proof = _proof(request, container)
-    if isinstance(proof, TokenClaims):
-        count_call(request.scope, Counted.USER, proof.user_id)
-    elif proof is not None:
-        count_call(request.scope, Counted.KEY, proof.key_id)
+    if proof is not None:
+        count_proof(request.scope, proof)
     require_room(request.scope, Counted.WORKFLOW, workflow_id)
     body = await request.body()
     value, fault = await _input_of(request, body)

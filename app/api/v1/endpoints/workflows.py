@@ -126,7 +126,11 @@ def list_workflows(
 )
 def validate_definition(form: DefinitionCheck, workflows: UserWorkflows) -> CheckResult:
     """Say what is wrong with a definition, as a workflow of yours, and what policies do not allow of it, without saving it."""
-    found = [*workflows.problems_of(form.definition), *workflows.violations(form.definition)]
+    owner_id, as_form = workflows.caller.id, WorkflowChanges(definition=form.definition)
+    found = [
+        *workflows.checks.of_definition(form.definition, owner_id),
+        *workflows.checks.of_form(as_form, None, owner_id),
+    ]
     items = [ProblemItem(pointer=p.pointer, code=p.code, detail=p.detail) for p in found]
     return CheckResult(valid=not items, problems=items)
 

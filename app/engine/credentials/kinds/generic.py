@@ -5,17 +5,23 @@ from collections.abc import Sequence
 from typing import ClassVar, Self
 
 from pydantic import ConfigDict, model_validator
+from pydantic.config import JsonDict
 
 from app.engine.credentials.kinds.data import CredentialData, Secret
 
 MAX_FIELDS = 50
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
+_RULES: JsonDict = {
+    "minProperties": 1,
+    "maxProperties": MAX_FIELDS,
+    "propertyNames": {"pattern": f"^{_NAME.pattern}$"},
+}
 
 
 class Generic(CredentialData):
     """Whatever a node of yours needs."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=_RULES)
     __pydantic_extra__: dict[str, Secret]
 
     kind: ClassVar[str] = "generic"
