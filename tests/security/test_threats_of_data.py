@@ -3,9 +3,8 @@
 import asyncio
 import gzip
 import resource
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from app.api import slow_clients
 from app.core.config import Settings
 from app.core.statuses import FINAL_RUN_STATUSES
 from app.engine.delivery.process import WorkerProcess
-from app.engine.language.expressions import ExpressionFault, compile_expression
 from app.engine.planning import progress
 from tests.integration.api.conftest import Caller
 from tests.integration.api.test_bad_requests import BAD_JSON
@@ -82,28 +80,21 @@ async def test_an_expression_never_becomes_code(
 
 
 async def test_an_expression_cannot_use_up_the_worker(ada: Caller, worker: WorkerProcess) -> None:
-    """Everything there is to try, each with its own limit of work: tests/unit/language/expressions/test_limits.py."""
+    """Everything there is to try, each with its own limit of work: tests/unit/language/expressions/test_limits.py.
+
+    How long they take is measured by `python -m benchmarks.expressions`.
+    """
     del worker
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ends = [
         (run["status"], run["output"])
         for run in [await run_of(ada, value_of(bomb), value=BOMB_INPUT) for bomb in BOMBS]
     ]
-    spent = [_seconds_of(bomb) for bomb in BOMBS]
 
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert ends == [("failed", None)] * len(BOMBS)
-    assert max(spent) < 0.3
     assert grown_kib < 64 * 1024
     assert (await run_of(ada, value_of("1 + 1")))["output"] == 2
-
-
-def _seconds_of(source: str) -> float:
-    """Return what evaluating it costs of the processor's time: on a machine that is busy, too."""
-    begun = time.thread_time()
-    with suppress(ExpressionFault):
-        compile_expression(source).evaluate({"input": BOMB_INPUT})
-    return time.thread_time() - begun
 
 
 async def test_data_is_never_evaluated_a_second_time(ada: Caller, worker: WorkerProcess) -> None:
@@ -239,22 +230,18 @@ async def test_a_body_of_100_mb_is_not_taken_in(ada: Caller) -> None:
 
 
 async def test_a_pattern_cannot_hold_up_the_platform(ada: Caller, worker: WorkerProcess) -> None:
-    """Patterns and their limits: tests/unit/language/expressions/test_limits.py and tests/unit/language/test_input_schema.py."""
+    """An engine that goes back would not answer within a lifetime. Patterns and their limits: tests/unit/language/expressions/test_limits.py and tests/unit/language/test_input_schema.py."""
     del worker
     text = "a" * 100_000 + "!"
     inputs = {"properties": {"text": {"type": "string", "pattern": "^(a+)+$"}}}
     schema = await ada.save(definition={"inputs": inputs, "steps": [value_of("1")]})
     matching = await workflow_of(ada, value_of("input.text.matches('(a+)+$')"))
 
-    begun = time.thread_time()
     refused = await ada.http.post(schema["webhook_url"], json={"text": text})
-    compile_expression("input.text.matches('(a+)+$')").evaluate({"input": {"text": text}})
-    spent = time.thread_time() - begun
     run = await ended(ada, await start(ada, matching, {"text": text}))
 
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/text")
     assert (run["status"], run["output"]) == ("succeeded", False)
-    assert spent < 0.2
 
 
 async def test_a_runaway_comes_to_an_end(
