@@ -1,8 +1,11 @@
-"""Models that take numbers and booleans of JSON only as what they are: `"5"` is no number, and `true` is none either."""
+"""What callers send is taken as what it is: `"5"` is no number, `true` is none either, and blanks are no text."""
 
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, Field, ValidatorFunctionWrapHandler, field_validator
+
+NOT_BLANK: Final = Field(json_schema_extra={"pattern": r"\S"})
+"""Tells in the schema of a stripped text that blanks alone are refused as no text."""
 
 
 class AsSent(BaseModel):

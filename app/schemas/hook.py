@@ -41,11 +41,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-Hooks = Annotated[
-    list[Hook],
-    Field(max_length=MAX_HOOKS),
-    BeforeValidator(_listed, json_schema_input_type=Hook | list[Hook] | None),
-]
+_Several = Annotated[list[Hook], Field(max_length=MAX_HOOKS)]
+Hooks = Annotated[_Several, BeforeValidator(_listed, json_schema_input_type=Hook | _Several | None)]
 ON_SUCCESS = "What the engine calls when a run has succeeded: one hook, a list of them, or null."
 ON_FAILURE = (
     "What the engine calls when a run has failed or timed out: one hook, a list of them, or null."

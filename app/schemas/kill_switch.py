@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from app.core.as_sent import NOT_BLANK
 from app.core.statuses import SwitchMode, SwitchScope
 from app.schemas.common import EXAMPLE_ID, Input, UtcTime
 
@@ -20,6 +21,7 @@ MODE = (
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_REASON, strip_whitespace=True),
+    NOT_BLANK,
     Field(
         description="Whoever is stopped by it reads this.", examples=["The CRM is being migrated"]
     ),

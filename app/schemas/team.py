@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
+from app.core.as_sent import NOT_BLANK
 from app.core.ids import parse_id
 from app.core.permissions import TeamRole
 from app.schemas.auth import Email
@@ -36,9 +37,12 @@ TeamName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
     AfterValidator(_team_name),
+    NOT_BLANK,
 ]
 TEAM_NAME = "Letters, digits, spaces and `.`, `_`, `-`. Nobody else's, now or earlier, in whatever case: approvals name `team:<name>`."
-TeamText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+TeamText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NOT_BLANK
+]
 SharedRole = Literal[TeamRole.VIEWER, TeamRole.RUNNER, TeamRole.EDITOR]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.core.addresses import network_of
+from app.core.as_sent import NOT_BLANK
 from app.core.permissions import TeamRole
 from app.core.security.webhook_signatures import DEFAULT_HEADER, MAX_SECRET_CHARACTERS
 from app.core.statuses import WebhookAuth, WebhookScheme
@@ -28,7 +29,9 @@ EXAMPLE_DEFINITION: dict[str, Any] = {
         }
     ]
 }
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NOT_BLANK
+]
 Description = Annotated[str, StringConstraints(max_length=2000)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from app.core.as_sent import AsSent
+from app.core.as_sent import NOT_BLANK, AsSent
 from app.engine.guards.host_names import plain_host
 from app.engine.nodes.approval import Approvers
 
@@ -34,7 +34,9 @@ def _is_address(host: str) -> bool:
 
 
 Host = Annotated[str, Field(max_length=260), AfterValidator(_host_pattern)]
-NodeName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+NodeName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NOT_BLANK
+]
 BudgetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 

@@ -536,7 +536,7 @@ async def test_nobody_makes_links_to_what_a_policy_asks_for(ada: Caller, cfo: Ca
     async def asks() -> bool:
         started = await ada.post(f"/workflows/{workflow['id']}/runs")
         run.update(await _run(ada, started.json()["run_id"], "waiting", "succeeded"))
-        return run["status"] == "waiting"
+        return bool(run["status"] == "waiting")
 
     await _until(asks)  # once the worker knows the policy
     approval = f"/approvals/{run['waiting_for'][0]['approval_id']}"

@@ -297,9 +297,9 @@ async def test_a_refused_host_that_a_secret_is_part_of_is_not_told(
     secret = "Qx7Zp-Canary-Secret"
     keep(world, "crm", "bearer", {"token": secret}, hosts=["api.example.com"])
     workflow = world.workflow(call("https://${{ secrets.crm }}.example.org/"))
-    policy = {"level": "workflow", "target_id": workflow, "revision": 1, "rules": rules}
     with Session(world.engine) as session:
-        session.add(Policy(**policy, updated_at=SystemClock().now()))
+        now = SystemClock().now()
+        session.add(Policy(level="workflow", target_id=workflow, rules=rules, updated_at=now))
         session.commit()
 
     run = await world.start(workflow)
