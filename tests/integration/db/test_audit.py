@@ -83,13 +83,10 @@ def test_entries_count_from_one_without_a_gap_and_hold(engine: Engine, anchors: 
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM audit_log WHERE seq = 99"],
-)  # fmt: skip
+    "statement", ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log"]
+)
 def test_the_database_itself_refuses_to_change_an_entry(engine: Engine, statement: str) -> None:
     _write(engine, 2)
-    if engine.dialect.name == "sqlite" and "99" in statement:
-        pytest.skip("its triggers look at rows")
 
     with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
         connection.execute(text(statement))

@@ -25,12 +25,16 @@ class Loopback:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
     port: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def url(self, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}/"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while request := await _read_request(reader):
                 self.requests.append(request)
@@ -40,11 +44,18 @@ class Loopback:
                     await writer.drain()
                 else:
                     await answer(writer)
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):  # the latter from `end` alone
             pass
         finally:
             writer.close()
             self.closed.set()
+            self.serving.discard(task)
+
+    async def end(self) -> None:
+        """Close the connections that clients keep for later: nobody may be left waiting when the loop is gone."""
+        for task in self.serving:
+            task.cancel()
+        await asyncio.gather(*self.serving, return_exceptions=True)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:
@@ -68,6 +79,7 @@ async def serve(*answers: bytes | Answer, **options: Any) -> AsyncIterator[Loopb
         yield loopback
     finally:
         server.close()
+        await loopback.end()
 
 
 class NoNetwork(httpcore.AsyncNetworkBackend):
