@@ -81,16 +81,9 @@ async def assemble(settings: Settings) -> AsyncIterator[Container]:
     meters = metrics.meters
     dispatch = BackgroundDispatch(Dispatcher(redis, engine), meters.batches_of("dispatch"))
     rates, secrets = rate_limits(settings, clock), WebhookSecrets(keys)
+    ttl = settings.idempotency_key_ttl_seconds
     desk = TriggerDesk(
-        engine,
-        catalogue,
-        key,
-        SyncedClock(),
-        dispatch,
-        meters,
-        settings.idempotency_key_ttl_seconds,
-        secrets=secrets,
-        rates=rates,
+        engine, catalogue, key, SyncedClock(), dispatch, meters, ttl, secrets=secrets, rates=rates
     )
     events = EventDesk(engine, SyncedClock(), dispatch, settings.event_ttl_seconds, meters)
     throttle, watch = Throttle(redis_url, clock), RunWatch(engine)

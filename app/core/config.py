@@ -224,8 +224,7 @@ class Settings(BaseSettings):
     )
     metrics_token: SecretStr | None = Field(
         default=None,
-        description="Needed to read /metrics, as `Authorization: Bearer …`. Unset: only this machine and private networks "
-        "may read it.",
+        description="Needed to read /metrics, as `Authorization: Bearer …`. Unset: only this machine and private networks may read it.",
     )
 
     @property

@@ -62,6 +62,12 @@ def test_the_owner_itself_needs_no_login(postgres_url: str) -> None:
     prepare(postgres_url, postgres_url)
     prepare(postgres_url, None)
 
+    engine = make_engine(postgres_url)
+    with engine.connect() as connection:
+        mine = connection.execute(text("SELECT count(*) FROM pg_tables WHERE tableowner = current_user AND schemaname = 'public'"))  # fmt: skip
+        assert mine.scalar_one() > 20
+    engine.dispose()
+
 
 def test_an_address_without_a_password_is_named(postgres_url: str) -> None:
     nobody = make_url(postgres_url).set(username="nobody").render_as_string(hide_password=False)

@@ -1,5 +1,6 @@
 """What every kind of credential is: fields, some of which are secret."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -41,9 +42,9 @@ class CredentialData(BaseModel):
         """Return what nodes see of it."""
         return {name: str(value) for name, value in self.model_dump().items() if value is not None}
 
+    @abstractmethod
     def secrets(self) -> Sequence[str]:
         """Return the values that must not be seen anywhere."""
-        raise NotImplementedError
 
     def in_expressions(self) -> Any:
         """Return what `secrets.<name>` is: its main value, or an object of its fields."""
