@@ -141,11 +141,15 @@ def _refreshed(session: Session, digest: str, visit: Visit) -> SignedIn | None:
 
 
 def _find(session: Session, digest: str) -> tuple[RefreshToken, UserSession, User] | None:
+    """Return a token with its session and account. The session is locked first: its end deletes its tokens, too, and a
+    request that held a token and then asked for the session would meet one that goes the other way.
+    """
     query = (
         select(RefreshToken, UserSession, User)
         .join(UserSession, col(UserSession.id) == RefreshToken.session_id)
         .join(User, col(User.id) == UserSession.user_id)
         .where(RefreshToken.digest == digest)
+        .with_for_update(of=UserSession)
     )
     return session.exec(query).first()
 
