@@ -51,6 +51,7 @@ class Board(Progress):
             self._adopt(frame, name, path)
         self._resumed = list(self._loops.values())
         self._adopted = bool(recorded)
+        self._looked = False
 
     def step(self, path: str) -> Step:
         """Return the step of an instance."""
@@ -74,8 +75,13 @@ class Board(Progress):
     def look(self, settled: Sequence[StepState], now: datetime, *, start: bool = True) -> Decision:
         """Take over what became of attempts, and return what happens next. Without `start`, nothing new begins."""
         self._now, self._changes, self._started = now, {}, []
+        for state in settled:
+            self._waiting.pop(state.path, None)  # no longer parked, whatever the others bring about
         for state in sorted(settled, key=finish_order):
             self._take(state)
+        if not self._looked:  # what was recorded may halt levels in which something is parked
+            self._looked = True
+            self._give_up_parked()
         if self.deadline is not None and now >= self.deadline:
             return self._end(End(RunStatus.TIMED_OUT, error=_timed_out(self._plan)))
         if start:
@@ -145,7 +151,7 @@ class Board(Progress):
                 self._open(frame, step, state)
             else:
                 self.running[path] = None
-        self._notice(frame)
+        self._notice_end(frame)
 
     def _begin(self, frame: Frame, step: Step, path: str) -> None:
         state = begin(path, step.type, self._seq(), self._now, None)
@@ -193,7 +199,6 @@ class Board(Progress):
         """Take over the end of an attempt, or of a wait."""
         frame, step = self._places[state.path]
         self.running.pop(state.path, None)
-        self._waiting.pop(state.path, None)
         self._put(state)
         if state.retry_at is not None:
             self._retrying[state.path] = state.retry_at

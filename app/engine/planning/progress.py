@@ -52,6 +52,9 @@ class Progress:
         """Take note of a level where nothing new is to start, or nothing more happens."""
         if frame.halted:
             self._give_up_parked()
+        self._notice_end(frame)
+
+    def _notice_end(self, frame: Frame) -> None:
         if frame.over and frame.loop is not None:
             self._over.append(frame)
 
@@ -103,8 +106,7 @@ class Progress:
     def _unpark(self, path: str) -> None:
         frame = self._places[path][0]
         frame.active -= 1
-        if frame.over and frame.loop is not None:
-            self._over.append(frame)
+        self._notice_end(frame)
 
     def _enter(self, frame: Frame) -> None:
         for name in frame.plan.entries:
