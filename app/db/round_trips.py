@@ -40,6 +40,7 @@ class RoundTripConnection(extensions.connection):
         self._doubtful = False
         """Whether nobody knows which statements are prepared: something went wrong with what was sent."""
         self.commit_travels = False
+        self.each_for_itself = False
 
     @property
     def autocommit(self) -> bool:
@@ -98,17 +99,16 @@ class RoundTripConnection(extensions.connection):
             if self._waiting and not self.commit_travels:
                 self.send_waiting()
             self._control(COMMIT)
-            self._begun = self.commit_travels = False
+        self._begun = self.commit_travels = self.each_for_itself = False
 
     def rollback(self) -> None:
         """Undo what has been sent, and forget what waits."""
         if self._waiting:
             self._waiting.clear()
             self._doubtful = True
-        if self._begun:
-            if self.info.transaction_status != TRANSACTION_STATUS_IDLE:
-                self._control(ROLLBACK)
-            self._begun = self.commit_travels = False
+        if self._begun and self.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            self._control(ROLLBACK)
+        self._begun = self.commit_travels = self.each_for_itself = False
 
     def send_waiting(self) -> None:
         """Execute what waits."""
@@ -126,7 +126,7 @@ class RoundTripConnection(extensions.connection):
             self._doubtful = False
             self._prepared.clear()
             self._waiting.append(FORGET)
-        if self._transactional:
+        if self._transactional and not self.each_for_itself:
             self._begun = True
             self._waiting.append(BEGIN)
 
@@ -155,3 +155,14 @@ def let_commit_travel(connection: Connection) -> None:
     link = connection.connection.dbapi_connection
     if isinstance(link, RoundTripConnection):
         link.commit_travels = True
+
+
+def commit_each(connection: Connection, each: bool) -> None:
+    """Let statements from now on be committed with their answers, or belong together again, until the transaction ends.
+
+    Where one statement writes all that belongs together, that saves the round trip of its COMMIT. What it has answered is
+    committed, whatever fails after it. SQLite makes no round trips: there, all stay together.
+    """
+    link = connection.connection.dbapi_connection
+    if isinstance(link, RoundTripConnection):
+        link.each_for_itself = each

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError
 
 from app.core.errors import Unavailable
 from app.core.logging import get_logger
@@ -32,6 +34,10 @@ class Verdict(Enum):
     """The run is paused: what ended is written, what was to start is not."""
     LOST = "lost"
     """The run is no longer this worker's: nothing is written."""
+
+
+Written = tuple[list[Verdict], Followups]
+Write = Callable[[Connection, str, Sequence[Checkpoint]], Written]
 
 
 class Journal:
@@ -75,14 +81,28 @@ class Journal:
         await self._commits.close()
 
     def _flush(self, batch: Sequence[Checkpoint]) -> Sequence[Verdict | Exception]:
-        with self._engine.begin() as connection:
-            verdicts, followups = write_fenced(connection, self._worker_id(), batch)
+        verdicts, followups = self._write_expected(batch) or self._write(batch, write_fenced)
         if followups:
             self._follow_up(followups)
         self._meters.written(
             _with(Verdict.KEPT, batch, verdicts), _with(Verdict.PAUSED, batch, verdicts)
         )
         return verdicts
+
+    def _write_expected(self, batch: Sequence[Checkpoint]) -> Written | None:
+        """Write the checkpoints as if all runs were still held and running; returns None when some are not."""
+        if self._engine.dialect.name != "postgresql":
+            return None  # no round trip to be saved
+        try:
+            return self._write(batch, _write_held)
+        except DataError as error:
+            if getattr(error.orig, "pgcode", None) == store.NOT_ALL_HELD:
+                return None
+            raise
+
+    def _write(self, batch: Sequence[Checkpoint], write: Write) -> Written:
+        with self._engine.begin() as connection:
+            return write(connection, self._worker_id(), batch)
 
 
 def _with(
@@ -94,12 +114,15 @@ def _with(
     return [item for item, verdict in zip(batch, verdicts, strict=True) if verdict is wanted]
 
 
-def write_fenced(
-    connection: Connection, worker_id: str, batch: Sequence[Checkpoint]
-) -> tuple[list[Verdict], Followups]:
+def _write_held(connection: Connection, worker_id: str, batch: Sequence[Checkpoint]) -> Written:
+    """Write the checkpoints in the caller's transaction, which fails unless this worker holds all of their runs."""
+    store.fence_all(connection, worker_id, _keys(batch))
+    return [Verdict.KEPT] * len(batch), write_checkpoints(connection, batch)
+
+
+def write_fenced(connection: Connection, worker_id: str, batch: Sequence[Checkpoint]) -> Written:
     """Write those of the checkpoints whose runs this worker still holds, in the caller's transaction."""
-    rows = [{"id": item.run_id, "epoch": item.epoch} for item in batch]
-    held = store.fence(connection, worker_id, rows)
+    held = store.fence(connection, worker_id, _keys(batch))
     verdicts = [_verdict(held.get(item.run_id)) for item in batch]
     writing = [
         item.when_paused() if verdict is Verdict.PAUSED else item
@@ -107,6 +130,10 @@ def write_fenced(
         if verdict is not Verdict.LOST
     ]
     return verdicts, write_checkpoints(connection, writing)
+
+
+def _keys(batch: Sequence[Checkpoint]) -> list[dict[str, Any]]:
+    return [{"id": item.run_id, "epoch": item.epoch} for item in batch]
 
 
 def _verdict(status: RunStatus | None) -> Verdict:

@@ -131,6 +131,21 @@ FENCE = Statement(
     returns={"id": Id(), "status": Status(RunStatus)},
     hot=True,
 )
+# The same fence for workers that expect no surprise: it fails unless all of these runs are held and running, and need not
+# be read before what it guards is sent. Dividing by zero is the one way to fail that every Postgres has without a function.
+FENCE_ALL = Statement(
+    """
+    SELECT 1 / (count(*) = :runs)::integer FROM (
+      SELECT r.id FROM runs r WHERE r.worker_id = :worker_id AND r.status = 'running'
+        AND r.id {among_ids} AND (r.id, r.epoch) IN (SELECT id, epoch FROM {rows}) ORDER BY r.id {for_update}
+    ) held
+    """,
+    rows={"id": "uuid", "epoch": "integer"},
+    takes={"worker_id": Id(), "runs": Integer()},
+    hot=True,
+)
+NOT_ALL_HELD = "22012"
+"""What Postgres calls the failure of `FENCE_ALL`: division by zero, which nothing else of ours does."""
 # Checkpoint: record attempts that start, and the end of those that ran. A result that is recorded never changes.
 UPSERT_STEPS = Statement(
     """
@@ -259,6 +274,11 @@ def fence(
 ) -> dict[str, RunStatus]:
     """Return the runs in `rows` (id, epoch) that the worker still holds, and whether each is running or paused."""
     return {row.id: row.status for row in FENCE.run(connection, rows, worker_id=worker_id)}
+
+
+def fence_all(connection: Connection, worker_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Let the transaction fail unless the worker holds each of the runs in `rows` (id, epoch), and all are running."""
+    FENCE_ALL.run(connection, rows, worker_id=worker_id, runs=len(rows))
 
 
 def claim(

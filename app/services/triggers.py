@@ -18,6 +18,7 @@ from app.core.errors import AutomateError, InvalidInput
 from app.core.permissions import TeamRole
 from app.core.statuses import TriggerKind, WebhookAuth, WebhookScheme
 from app.db.group_commit import GroupCommit
+from app.db.round_trips import commit_each
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
 from app.engine.deliveries import accept_once
@@ -156,10 +157,15 @@ class TriggerDesk:
         self, batch: Sequence[TriggerRequest]
     ) -> Sequence[Accepted | _NeedsValidation | Exception]:
         with self._engine.begin() as connection:
+            alone = (
+                len(batch) == 1
+            )  # its run is one row: reading what it needs and writing it need no transaction
+            commit_each(connection, alone)
             now = self._time.now(connection)
             gate = Gate(self._key, self._secrets, now, self._key_ttl_seconds)
             answers = self._admit(connection, batch, gate)
             runs = [answer for answer in answers if isinstance(answer, NewRun)]
+            commit_each(connection, alone and not any(run.delivery for run in runs))
             accepted = iter(accept_once(connection, runs, now) if runs else ())
         found = [next(accepted) if isinstance(answer, NewRun) else answer for answer in answers]
         results = [one.error if isinstance(one, Refused) else one for one in found]

@@ -6,7 +6,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue
-from rq.exceptions import DequeueTimeout
+from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
@@ -19,9 +19,25 @@ MAX_RUNS_PER_HINT = 200
 
 
 class HintJob(Job):
-    """A job that can only be a hint: it is read and never executed, whatever function or callback it names."""
+    """A job that can only be a hint: it is read once and never executed, whatever function or callback it names."""
 
     success_callback = failure_callback = stopped_callback = None
+
+    def refresh(self) -> None:
+        """Read what it tells and forget it in one round trip: the truth about runs stands in the database.
+
+        RQ's own way keeps records of jobs begun, done and failed: a dozen round trips for what nobody reads.
+
+        Raises:
+            NoSuchJobError: somebody else has read it.
+        """
+        with self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.hget(self.key, "data")
+            pipeline.delete(self.key)
+            data, _ = pipeline.execute()
+        if data is None:
+            raise NoSuchJobError(f"There is no hint {self.id}.")
+        self.data = data
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -64,7 +80,6 @@ class HintQueue(Queue):
             "description": "advance runs",
             "status": JobStatus.QUEUED.value,
         }
-        pipeline.sadd(self.redis_queues_keys, self.key)
         pipeline.hset(HintJob.key_for(job_id), mapping=record)
         pipeline.rpush(self.key, job_id)
 
@@ -81,6 +96,22 @@ class HintQueue(Queue):
         if found is None:
             raise DequeueTimeout(timeout, queue_keys)
         return cast("tuple[bytes, bytes]", found)
+
+    @classmethod
+    def lmove(cls, connection: Redis, queue_key: str, timeout: float | None) -> tuple[bytes, bytes]:
+        """Wait for the first job of one queue as of many: RQ's way would keep it in a list of those that are being worked on.
+
+        Raises:
+            DequeueTimeout: none has come.
+        """
+        return cls.lpop([queue_key], timeout, connection)
+
+
+def register_queues(redis: Redis) -> None:
+    """Let RQ's own tools know of all queues."""
+    redis.sadd(
+        Queue.redis_queues_keys, *(Queue.redis_queue_namespace_prefix + name for name in QUEUES)
+    )
 
 
 def open_queues(redis: Redis) -> dict[str, HintQueue]:

@@ -16,7 +16,7 @@ from rq.timeouts import BaseDeathPenalty
 
 from app.core.clock import Clock, SystemClock
 from app.core.logging import get_logger
-from app.engine.delivery.hints import HintJob, HintQueue, open_queues
+from app.engine.delivery.hints import HintJob, HintQueue, open_queues, register_queues
 from app.engine.delivery.lanes import MIXED, Turns
 from app.engine.delivery.taking import Taker
 
@@ -79,18 +79,11 @@ class _HintWorker(SimpleWorker):
         self._stop_requested = True
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Pass a hint on and forget it, whatever became of it: what it tells stands in the database.
-
-        RQ's own way keeps records of jobs begun, done and failed: a dozen round trips for what nobody reads.
-        """
+        """Pass a hint on."""
         try:
             self.taker.take(queue.name, cast("HintJob", job).hint)
         except Exception as error:  # noqa: BLE001 - garbage in the queue, or nothing may be claimed right now: the sweep finds the runs
             log.warning("hint_failed", error=f"{type(error).__name__}: {error}")
-        with self.connection.pipeline(transaction=False) as pipeline:
-            pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
-            pipeline.delete(job.key)
-            pipeline.execute()
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
@@ -128,7 +121,6 @@ class _HintWorker(SimpleWorker):
         except DequeueTimeout:
             return None
         if found is not None:
-            found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]  # RQ's own
             self.turns.taken(found[1].name)
         return found
 
@@ -188,6 +180,7 @@ class HintConsumer:
         )
         self._worker.taker, self._worker.turns = self._taker, self._turns
         self._worker.lanes = self._queues
+        register_queues(self._redis)
         self._client_id = self._redis.client_id()  # the thread's only connection
         if not self._stopping.is_set():
             self._worker.work(logging_level="WARNING")

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlmodel import Session
 
 from app.db.base import make_engine
-from app.db.round_trips import RoundTripConnection, let_commit_travel
+from app.db.round_trips import RoundTripConnection, commit_each, let_commit_travel
 from app.db.session import reading, transaction
 from app.db.statement import Statement
 
@@ -103,6 +103,42 @@ def test_a_transaction_is_two_round_trips_when_its_commit_may_travel(
     assert last.startswith(b"EXECUTE hot_")
     assert last.endswith(b"; COMMIT")
     assert there(engine) == [1, 2, 3]
+
+
+def test_statements_that_are_committed_each_need_no_commit_and_no_begin(
+    engine: Engine, sent: list[bytes]
+) -> None:
+    def look_and_write(connection: Connection, number: int) -> None:
+        commit_each(connection, True)
+        TAKE.run(connection, ALL, below=100)
+        put(connection, number)
+
+    together(
+        engine, lambda it: look_and_write(it, 1)
+    )  # the first time, the statements are prepared
+    sent.clear()
+    with pytest.raises(RuntimeError):
+        together(engine, lambda it: look_and_write(it, 2), fail)
+
+    assert [text[:8] for text in sent] == [b"EXECUTE "] * 2
+    assert there(engine) == [1, 2]
+
+
+def test_statements_belong_together_again_when_told_and_in_the_next_transaction(
+    engine: Engine,
+) -> None:
+    def each(connection: Connection) -> None:
+        commit_each(connection, True)
+
+    def not_each(connection: Connection) -> None:
+        commit_each(connection, False)
+
+    with pytest.raises(RuntimeError):
+        together(engine, each, lambda it: put(it, 1), not_each, lambda it: put(it, 2), fail)
+    with pytest.raises(RuntimeError):
+        together(engine, lambda it: put(it, 3), fail)
+
+    assert there(engine) == [1]
 
 
 def test_a_statement_sees_what_was_put_off_before_it(engine: Engine) -> None:
