@@ -82,7 +82,7 @@ class NeedsApproval(_Rules):
     hosts: list[Host] = Field(default=[], max_length=MAX_ENTRIES)
     approvers: Approvers = Field(
         default=["role:operator", "role:admin"],
-        description="Who may approve: e-mail addresses, roles. Whoever started the run may not.",
+        description="Who may approve: e-mail addresses, roles, teams. Whoever started the run may not, nor, where nobody knows who did, whoever may edit a workflow of its owner.",
     )
 
 
