@@ -12,12 +12,14 @@ from app.core.clock import Clock
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
+from app.engine.guards.policies import Level
 from app.models import Credential, Team, TeamMember, TeamName, User, Workflow, WorkflowShare
 from app.schemas.team import MemberForm, TeamForm, team_key
 from app.services.access import require_team
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
+from app.services.policy_caps import forget_budgets
 
 MAX_TEAMS: Final = 50
 """That one person can be in: lists of runs walk along each."""
@@ -103,6 +105,7 @@ class Teams:
             delete(WorkflowShare).where(col(WorkflowShare.grantee_id) == team.id),
         ):
             self.session.execute(statement)
+        forget_budgets(self.session, (Level.TEAM, team.id), self.caller.email, team.deleted_at)
         self._record("team.deleted", team, name=team.name)
 
     def members(self, team_id: str) -> Sequence[MemberForm]:
