@@ -30,9 +30,9 @@ from app.engine.language.expressions.faults import UnknownPath
 from app.services.access import refusal
 from app.services.authentication import Proof, refusal_of
 from app.services.callers import Caller
+from app.services.idempotency_keys import MAX_KEY_CHARACTERS, require_usable
 from app.services.webhook_auth import Gate, WebhookCall, WebhookRules, let_in
 
-MAX_KEY_CHARACTERS = 200
 WITHHELD_HEADERS = SIGNATURE_HEADERS | {
     "authorization",
     "cookie",
@@ -205,9 +205,7 @@ def _may_run(role: TeamRole | None) -> bool:
 def _key(request: TriggerRequest, target: Target) -> str | None:
     """Return the key that makes a repeated trigger the same run; None never swallows a trigger."""
     if request.idempotency_key is not None:
-        if not 0 < len(request.idempotency_key) <= MAX_KEY_CHARACTERS:
-            detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-            raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+        require_usable(request.idempotency_key)
         return f"key:{request.idempotency_key}"
     if target.dedupe_key is None:
         return None

@@ -29,9 +29,9 @@ from app.models import Run, Workflow, WorkflowVersion
 from app.schemas.control import MAX_BULK, MAX_BULK_RETRIES, BulkReceipt, BulkRequest, ReplayRequest
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
-from app.services.admission import MAX_KEY_CHARACTERS
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.idempotency_keys import require_usable
 from app.services.run_lists import reach_of, reach_within
 from app.services.runs import Runs
 from app.services.stops import not_stopped, require_not_stopped
@@ -290,7 +290,5 @@ def _context(run: Run, workflow: Workflow) -> Mapping[str, Any] | None:
 def _key(run_id: str, key: str | None) -> str | None:
     if key is None:
         return None
-    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-        raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+    require_usable(key)
     return f"replay:{run_id}:{key}"
