@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -39,7 +39,7 @@ class Teams:
         """Make a team, with the caller as its owner.
 
         Raises:
-            Conflict: the name is, or was, another team's; or the caller is in as many teams as one can be.
+            Conflict: the name is, or was, another team's (unless the caller has deleted that); or the caller is in as many teams as one can be.
         """
         self._require_room_for(self.caller.id, self.caller.email)
         now, caller = self.clock.now(), self.caller
@@ -73,7 +73,7 @@ class Teams:
         Raises:
             NotFound: there is none, or the caller is not in it.
             PermissionDenied: the caller is no owner of it.
-            Conflict: the name is, or was, another team's.
+            Conflict: the name is, or was, another team's (unless the caller has deleted that).
         """
         team = self._hold(team_id)
         if team.name != name:
@@ -99,7 +99,7 @@ class Teams:
             raise Conflict("The team owns workflows: delete them, or give them to another owner.")
         if self.session.exec(kept.limit(1)).first() is not None:
             raise Conflict("The team owns credentials: delete them first.")
-        team.deleted_at = self.clock.now()
+        team.deleted_at, team.deleted_by = self.clock.now(), self.caller.id
         for statement in (
             delete(TeamMember).where(col(TeamMember.team_id) == team.id),
             delete(WorkflowShare).where(col(WorkflowShare.grantee_id) == team.id),
@@ -172,9 +172,13 @@ class Teams:
         return team
 
     def _take_name(self, team: Team, name: str) -> None:
-        key = team_key(name)
-        named = select(TeamName.team_id).where(TeamName.name == key)
-        if self.session.exec(named).first() == team.id:
+        key, teams = team_key(name), col(TeamName.team_id)
+        # Its own earlier name, or that of a team which the caller has deleted: as its owner they said who was in it anyway.
+        mine = select(Team.id).where(
+            or_(col(Team.id) == team.id, col(Team.deleted_by) == self.caller.id)
+        )
+        takes = update(TeamName).where(col(TeamName.name) == key, teams.in_(mine))
+        if self.session.execute(takes.values(team_id=team.id)).rowcount:  # type: ignore[attr-defined]
             return
         try:
             with self.session.begin_nested():

@@ -1,5 +1,6 @@
 """Teams, what they own, what is shared, and what goes over to another owner."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -77,6 +78,23 @@ async def test_a_name_is_never_another_teams_whatever_its_case(ada: Caller, bob:
         assert (status, "is, or once was" in detail) == (409, True)
     back = await ada.call("PATCH", f"/teams/{team_id}", json={"name": "KÖLN"})
     assert back.json()["name"] == "KÖLN"
+
+
+async def test_who_deleted_a_team_may_use_its_names_again_and_nobody_else(
+    ada: Caller, bob: Caller
+) -> None:
+    team_id = await _team(ada, "Köln", bob="owner")
+    await ada.call("PATCH", f"/teams/{team_id}", json={"name": "Cologne"})
+    await bob.call("DELETE", f"/teams/{team_id}")
+
+    by_creator = await ada.post("/teams", {"name": "Cologne"})
+    at_once = await asyncio.gather(*(bob.post("/teams", {"name": "COLOGNE"}) for _ in range(4)))
+    sales = await _team(bob, "Sales")
+    renamed = await bob.call("PATCH", f"/teams/{sales}", json={"name": "Köln"})
+
+    assert by_creator.status_code == 409
+    assert sorted(answer.status_code for answer in at_once) == [201, 409, 409, 409]
+    assert (renamed.status_code, renamed.json()["name"]) == (200, "Köln")
 
 
 async def test_a_team_keeps_an_owner(ada: Caller, bob: Caller) -> None:
