@@ -142,3 +142,23 @@ COPY_RESULTS = Statement(
         "changed": "bigint",
     },
 )
+# Of the results that a replay keeps: those which people have decided, in the run that it replays (or which that one has
+# replayed, and so on), or in a run that the step has waited for.
+KEPT_DECISIONS = Statement(
+    """
+    WITH RECURSIVE origins (id) AS (
+        SELECT r.id FROM runs r WHERE r.id = :run_id
+        UNION SELECT r.replay_of FROM runs r JOIN origins o ON r.id = o.id WHERE r.replay_of IS NOT NULL
+    ), family (id, path) AS (
+        SELECT r.id, r.parent_path FROM runs r JOIN origins o ON r.parent_run_id = o.id
+        UNION SELECT r.id, f.path FROM runs r JOIN family f ON r.parent_run_id = f.id
+    )
+    SELECT s.path FROM steps s
+    WHERE s.run_id = :replay_id AND s.status = 'succeeded'
+      AND (s.type IN ('approval', 'wait_for_approval')
+           OR s.path IN (SELECT f.path FROM family f JOIN approvals a ON a.run_id = f.id))
+    ORDER BY s.seq
+    """,
+    takes={"run_id": Id(), "replay_id": Id()},
+    returns={"path": String()},
+)
