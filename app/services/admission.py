@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -183,7 +183,8 @@ def _authorise(
         raise _refused(role)
     call = WebhookCall(request.token, request.headers, request.body, request.address)
     try:
-        return let_in(call, target.webhook, gate)
+        kept = max(gate.key_ttl_seconds, target.key_ttl_seconds or 0)
+        return let_in(call, target.webhook, replace(gate, key_ttl_seconds=kept))
     except NotAuthenticated:
         if caller is None or request.token is not None:
             raise
