@@ -180,7 +180,7 @@ class Controls:
         accepted = replay_run(connection, run_id, new, form.from_step, plans, now)
         if not accepted.duplicate:
             if form.from_step is not None:
-                require_right_to_keep(self.session, self.caller, workflow, run_id, accepted.run_id)
+                require_right_to_keep(self.session, self.caller, workflow, accepted.run_id)
             self.due.append(accepted.run_id)
             self._record(
                 "replayed",

@@ -142,23 +142,24 @@ COPY_RESULTS = Statement(
         "changed": "bigint",
     },
 )
-# Of the results that a replay keeps: those which people have decided, in the run that it replays (or which that one has
-# replayed, and so on), or in a run that the step has waited for.
-KEPT_DECISIONS = Statement(
-    """
-    WITH RECURSIVE origins (id) AS (
-        SELECT r.id FROM runs r WHERE r.id = :run_id
-        UNION SELECT r.replay_of FROM runs r JOIN origins o ON r.id = o.id WHERE r.replay_of IS NOT NULL
-    ), family (id, path) AS (
-        SELECT r.id, r.parent_path FROM runs r JOIN origins o ON r.parent_run_id = o.id
-        UNION SELECT r.id, f.path FROM runs r JOIN family f ON r.parent_run_id = f.id
-    )
-    SELECT s.path FROM steps s
-    WHERE s.run_id = :replay_id AND s.status = 'succeeded'
-      AND (s.type IN ('approval', 'wait_for_approval')
-           OR s.path IN (SELECT f.path FROM family f JOIN approvals a ON a.run_id = f.id))
-    ORDER BY s.seq
-    """,
-    takes={"run_id": Id(), "replay_id": Id()},
-    returns={"path": String()},
+# What a replay keeps that was done, in order.
+KEPT_RESULTS = Statement(
+    "SELECT path, type FROM steps WHERE run_id = :run_id AND status = 'succeeded' ORDER BY seq",
+    takes={"run_id": Id()},
+    returns={"path": String(), "type": String()},
+)
+REPLAYED = Statement(
+    "SELECT replay_of FROM runs WHERE id = :id AND replay_of IS NOT NULL",
+    takes={"id": Id()},
+    returns={"replay_of": Id()},
+)
+CHILDREN = Statement(
+    "SELECT id, parent_run_id, parent_path FROM runs WHERE parent_run_id {among_ids}",
+    rows={"id": "uuid"},
+    returns={"id": Id(), "parent_run_id": Id(), "parent_path": String()},
+)
+WHO_ASKED = Statement(
+    "SELECT DISTINCT run_id FROM approvals WHERE run_id {among_ids}",
+    rows={"id": "uuid"},
+    returns={"run_id": Id()},
 )
