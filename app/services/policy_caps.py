@@ -69,7 +69,7 @@ def _problems(rules: PolicyRules) -> Iterator[Problem]:
     for number, limit in enumerate(rules.max_runs):
         if limit.window_seconds > MAX_WINDOW_DAYS * 86_400:
             detail = f"May be {MAX_WINDOW_DAYS * 86_400} ({MAX_WINDOW_DAYS} days) at most {below}."
-            yield Problem(f"/max_runs/{number}/window_seconds", "too_long", detail)
+            yield Problem(f"/max_runs/{number}/window_seconds", "window_too_long", detail)
 
 
 def _budgets_elsewhere(session: Session, place: Place, email: str) -> int:
