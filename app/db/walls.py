@@ -45,7 +45,7 @@ WRITABLE: Final = ("workflows", "workflow_versions", "schedules", "credentials")
 COLUMNS: Final[Mapping[str, str]] = {
     "policies": "level, target_id, revision, rules, updated_at, updated_by",
     "users": "id, email, role",
-    "teams": "id, name, created_by, created_at, deleted_at",
+    "teams": "id, name, created_by, created_at, deleted_at, deleted_by",
     "team_names": "name, team_id",
 }
 """Of tables that are everybody's, the columns that a tenant may read."""

@@ -10,6 +10,7 @@ from app.core.statuses import Misfire
 from app.db.types import Id, Json, Status, UtcDateTime, one_of
 
 _ENABLED = text("enabled AND next_fire_at IS NOT NULL")
+_KEYED = text("idempotency_key IS NOT NULL")
 
 
 class Schedule(SQLModel, table=True):
@@ -23,6 +24,14 @@ class Schedule(SQLModel, table=True):
         CheckConstraint(one_of("misfire", Misfire), name="schedules_misfire"),
         Index("schedules_due", "next_fire_at", postgresql_where=_ENABLED, sqlite_where=_ENABLED),
         Index("schedules_by_workflow", "workflow_id", "id"),
+        Index(
+            "schedules_idempotency",
+            "workflow_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=_KEYED,
+            sqlite_where=_KEYED,
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Id)
@@ -40,3 +49,4 @@ class Schedule(SQLModel, table=True):
     last_error: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
+    idempotency_key: str | None = Field(default=None, max_length=200)

@@ -19,13 +19,14 @@ class Team(SQLModel, table=True):
     created_by: str = Field(sa_type=Id)
     created_at: datetime = Field(sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    deleted_by: str | None = Field(default=None, sa_type=Id)
 
 
 class TeamName(SQLModel, table=True):
     """A name that a team has or once had, in lower case.
 
-    It is never another team's: definitions name approvers as `team:<name>`, and nobody may step into that by taking a name
-    that has become free.
+    It becomes another team's only when the earlier one is deleted, and by whoever deleted it: definitions name approvers as
+    `team:<name>`, and nobody else may step into that by taking a name that has become free.
     """
 
     __tablename__ = "team_names"

@@ -33,7 +33,7 @@ class ReplayRequest(Input):
     from_step: str | None = Field(
         default=None,
         max_length=500,
-        description="Path of the step to start from: steps that do not come after it keep their results. Null: run it all.",
+        description="Path of the step to start from: steps that do not come after it keep their results. Null: run it all. Where decisions of people would be kept, for the owner and editors of the owning team.",
         examples=["charge"],
     )
 

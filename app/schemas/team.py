@@ -39,7 +39,7 @@ TeamName = Annotated[
     AfterValidator(_team_name),
     NOT_BLANK,
 ]
-TEAM_NAME = "Letters, digits, spaces and `.`, `_`, `-`. Nobody else's, now or earlier, in whatever case: approvals name `team:<name>`."
+TEAM_NAME = "Letters, digits, spaces and `.`, `_`, `-`. Nobody else's, now or earlier, in whatever case: approvals name `team:<name>`. Whoever deleted a team may use its names again."
 TeamText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NOT_BLANK
 ]

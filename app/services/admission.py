@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -30,9 +30,9 @@ from app.engine.language.expressions.faults import UnknownPath
 from app.services.access import refusal
 from app.services.authentication import Proof, refusal_of
 from app.services.callers import Caller
+from app.services.idempotency_keys import MAX_KEY_CHARACTERS, require_usable
 from app.services.webhook_auth import Gate, WebhookCall, WebhookRules, let_in
 
-MAX_KEY_CHARACTERS = 200
 WITHHELD_HEADERS = SIGNATURE_HEADERS | {
     "authorization",
     "cookie",
@@ -183,7 +183,8 @@ def _authorise(
         raise _refused(role)
     call = WebhookCall(request.token, request.headers, request.body, request.address)
     try:
-        return let_in(call, target.webhook, gate)
+        kept = max(gate.key_ttl_seconds, target.key_ttl_seconds or 0)
+        return let_in(call, target.webhook, replace(gate, key_ttl_seconds=kept))
     except NotAuthenticated:
         if caller is None or request.token is not None:
             raise
@@ -205,9 +206,7 @@ def _may_run(role: TeamRole | None) -> bool:
 def _key(request: TriggerRequest, target: Target) -> str | None:
     """Return the key that makes a repeated trigger the same run; None never swallows a trigger."""
     if request.idempotency_key is not None:
-        if not 0 < len(request.idempotency_key) <= MAX_KEY_CHARACTERS:
-            detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-            raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+        require_usable(request.idempotency_key)
         return f"key:{request.idempotency_key}"
     if target.dedupe_key is None:
         return None

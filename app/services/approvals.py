@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Row, exists, or_
+from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
 from app.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Problem
@@ -19,9 +19,8 @@ from app.engine.approvals.deciding import Wish
 from app.engine.approvals.rules import Asked, Person
 from app.engine.audit.entry import Actor
 from app.engine.language.input_schema import input_problems
-from app.engine.planning.record import POLICY
 from app.engine.store import database_now
-from app.models import Approval, ApprovalDecision, Approver, Run, StepAttempt, TeamName
+from app.models import Approval, Approver, Run, TeamName
 from app.schemas.approval import (
     ApprovalForm,
     DecisionForm,
@@ -31,6 +30,7 @@ from app.schemas.approval import (
     LinkRequest,
 )
 from app.services.access import role_on
+from app.services.approval_starters import asked_by_policy, may_have_started, still_mine
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
@@ -59,16 +59,7 @@ class Approvals:
         if status is not None:
             query = query.where(Approval.status == status)
         if status is ApprovalStatus.PENDING:
-            email = self.caller.email
-            done = exists().where(
-                col(ApprovalDecision.approval_id) == Approval.id, col(ApprovalDecision.by) == email
-            )
-            others = or_(
-                col(Approval.requested_by).is_(None),
-                col(Approval.requested_by) != email,
-                col(Approval.allow_self),
-            )
-            query = query.where(~done, others)
+            query = query.where(still_mine(self.session, self.caller))
         found, next_cursor = newest_first(self.session, query, Approval.id, limit, cursor)
         return self._forms(found), next_cursor
 
@@ -90,7 +81,7 @@ class Approvals:
 
         Raises:
             NotFound: there is no such approval, or I am no approver and may not read the run.
-            PermissionDenied: I am no approver, or have started the run.
+            PermissionDenied: I am no approver, or have started the run (or may have, when a policy asks).
             Conflict: it is over, I have decided already, or have seen something else.
             InvalidInput: the form does not fit.
         """
@@ -113,8 +104,7 @@ class Approvals:
         has = role_on(self.session, self.caller, self.session.get_one(Run, asked.run_id))
         if has is None or not has.includes(TeamRole.EDITOR):
             raise PermissionDenied("Only the owner and editors of the workflow make links.")
-        step = self.session.get(StepAttempt, (asked.run_id, asked.path, asked.attempt))
-        if step is not None and POLICY in (step.wait or {}):  # they could use the link themselves
+        if asked_by_policy(self.session, asked):  # they could use the link themselves
             raise PermissionDenied(
                 "A policy asks for this approval: its approvers log in to decide."
             )
@@ -146,6 +136,7 @@ class Approvals:
             self.caller.id,
             frozenset(self._team_names()),
             run is not None and role_on(self.session, self.caller, run) is not None,
+            asked is not None and may_have_started(self.session, self.caller, asked),
         )
 
     def _team_names(self) -> Sequence[str]:

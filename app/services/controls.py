@@ -29,9 +29,10 @@ from app.models import Run, Workflow, WorkflowVersion
 from app.schemas.control import MAX_BULK, MAX_BULK_RETRIES, BulkReceipt, BulkRequest, ReplayRequest
 from app.schemas.run import RunForm
 from app.services.access import require_run, require_workflow
-from app.services.admission import MAX_KEY_CHARACTERS
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.idempotency_keys import require_usable
+from app.services.kept_decisions import require_right_to_keep
 from app.services.run_lists import reach_of, reach_within
 from app.services.runs import Runs
 from app.services.stops import not_stopped, require_not_stopped
@@ -149,6 +150,7 @@ class Controls:
 
         Raises:
             NotFound: the run or its workflow is absent, or another owner's.
+            PermissionDenied: a decision would be kept that was given for the earlier run.
             WorkflowDisabled: its workflow is switched off.
             KillSwitched: an operator has stopped it.
             InvalidInput: the key, the step, the run's input or its context does not fit.
@@ -177,6 +179,8 @@ class Controls:
         connection = self.session.connection()
         accepted = replay_run(connection, run_id, new, form.from_step, plans, now)
         if not accepted.duplicate:
+            if form.from_step is not None:
+                require_right_to_keep(self.session, self.caller, workflow, accepted.run_id)
             self.due.append(accepted.run_id)
             self._record(
                 "replayed",
@@ -290,7 +294,5 @@ def _context(run: Run, workflow: Workflow) -> Mapping[str, Any] | None:
 def _key(run_id: str, key: str | None) -> str | None:
     if key is None:
         return None
-    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-        raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])
+    require_usable(key)
     return f"replay:{run_id}:{key}"

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.core.clock import SyncedClock
-from app.core.errors import AutomateError, InvalidInput, Problem
+from app.core.errors import AutomateError
 from app.core.ids import new_id
 from app.core.logging import get_logger
 from app.core.permissions import Scope, TeamRole
@@ -29,9 +29,9 @@ from app.services.authentication import Callers, Proof, refusal_of
 from app.services.callers import Caller
 from app.services.database_time import DatabaseTime
 from app.services.desk_roles import publishing_teams
+from app.services.idempotency_keys import require_usable
 from app.services.pages import newest_first
 
-MAX_KEY_CHARACTERS = 200
 log = get_logger(__name__)
 
 
@@ -108,7 +108,8 @@ class EventDesk:
             InvalidInput: the Idempotency-Key cannot be used.
             Unavailable: the database does not answer; repeat with the same id, or the same Idempotency-Key.
         """
-        _check_key(request.idempotency_key)
+        if request.idempotency_key is not None:
+            require_usable(request.idempotency_key)
         taken = await self._commits.submit(request)
         for run_id in taken.run_ids:
             self._dispatch.put(run_id)
@@ -252,9 +253,3 @@ def _taken(request: EventRequest, published: Published, woken: int) -> _Taken:
     shown = public_id(published.row_id, request.named)
     answer = EventAnswer(shown, published.duplicate, woken, published.started, published.refused)
     return _Taken(answer, published.started)
-
-
-def _check_key(key: str | None) -> None:
-    if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        detail = f"The Idempotency-Key must have 1 to {MAX_KEY_CHARACTERS} characters."
-        raise InvalidInput(detail, [Problem("", "invalid_idempotency_key", detail)])

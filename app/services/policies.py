@@ -32,6 +32,7 @@ from app.schemas.workflow import WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.policy_caps import require_within
 
 SHOWN_REVISIONS: Final = 20
 NOTHING: Final = PolicyRules()
@@ -91,6 +92,7 @@ class Policies:
             NotFound: the caller is not in it, or there is none.
             PermissionDenied: they are none of its owners.
             PreconditionFailed: `if_match` names other revisions.
+            InvalidInput: it asks for more to be counted than it may.
         """
         if self._require_team(team_id) is not TeamRole.OWNER:
             raise PermissionDenied(
@@ -108,6 +110,7 @@ class Policies:
             NotFound: it is absent or another owner's.
             PermissionDenied: the caller may not change the workflow.
             PreconditionFailed: `if_match` names other revisions.
+            InvalidInput: it asks for more to be counted than it may.
         """
         workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
         self._put((Level.WORKFLOW, workflow_id), rules, if_match, workflow.owner_id)
@@ -134,6 +137,7 @@ class Policies:
             raise PreconditionFailed
         if row is not None and row.rules == stored:
             return
+        require_within(self.session, place, rules, self.caller.email)
         level, target = place
         values: dict[str, Any] = {
             "revision": revision + 1,

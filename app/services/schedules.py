@@ -30,6 +30,7 @@ from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.idempotency_keys import require_usable
 from app.services.pages import newest_first
 
 FIRE_TIMES_SHOWN = 5
@@ -47,24 +48,31 @@ class Schedules:
     catalogue: NodeCatalogue
     clock: Clock
 
-    def create(self, workflow_id: str, draft: ScheduleDraft) -> ScheduleForm:
-        """Save a new schedule.
+    def create(
+        self, workflow_id: str, draft: ScheduleDraft, key: str | None = None
+    ) -> tuple[ScheduleForm, bool]:
+        """Save a new schedule, or find the one that was made with the same key; tells whether it is new.
 
         Raises:
             NotFound: the workflow is absent or another owner's.
             PermissionDenied: the user is no editor of the workflow.
             Conflict: the workflow has as many as it may have.
-            InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
+            InvalidInput: the key, the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
         workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
-        self._require_room(workflow)
+        # Held until the commit, so that of two at once neither finds room for the last one, or no schedule with the key.
+        self.session.refresh(workflow, with_for_update=True)
         now = self.clock.now()
+        if (before := self._made_with(workflow, key)) is not None:
+            return form_of(before, now), False
+        self._require_room(workflow)
         schedule = Schedule(
             id=new_id(),
             owner_id=workflow.owner_id,
             workflow_id=workflow.id,
             saved_by=self.caller.id,
+            idempotency_key=key,
             **draft.model_dump(),
             created_at=now,
             updated_at=now,
@@ -74,7 +82,7 @@ class Schedules:
         self.session.add(schedule)
         self.session.flush()
         self._record("created", schedule)
-        return form_of(schedule, now)
+        return form_of(schedule, now), True
 
     def list(
         self, workflow_id: str, limit: int, cursor: str | None
@@ -160,9 +168,16 @@ class Schedules:
         change = Change(f"schedule.{done}", "schedule", schedule.id, schedule.owner_id, told)
         record(self.session, self.caller, change)
 
+    def _made_with(self, workflow: Workflow, key: str | None) -> Schedule | None:
+        if key is None:
+            return None
+        require_usable(key)
+        query = select(Schedule).where(
+            Schedule.workflow_id == workflow.id, Schedule.idempotency_key == key
+        )
+        return self.session.exec(query).first()
+
     def _require_room(self, workflow: Workflow) -> None:
-        # Held until the commit, so that two who count at once do not both find room for the last one.
-        self.session.refresh(workflow, with_for_update=True)
         query = select(func.count()).where(col(Schedule.workflow_id) == workflow.id)
         if self.session.exec(query).one() >= MAX_SCHEDULES:
             raise Conflict(
@@ -205,7 +220,8 @@ def form_of(schedule: Schedule, now: datetime) -> ScheduleForm:
     if schedule.enabled:
         times = next_fires(schedule.cron, schedule.timezone, now, FIRE_TIMES_SHOWN)
     return ScheduleForm(
-        **schedule.model_dump(exclude={"owner_id", "saved_by"}), next_fire_times=times
+        **schedule.model_dump(exclude={"owner_id", "saved_by", "idempotency_key"}),
+        next_fire_times=times,
     )
 
 

@@ -4,23 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from app.core.clock import Clock
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.core.permissions import TeamRole
+from app.core.permissions import Scope, TeamRole
+from app.engine.guards.policies import Level
 from app.models import Credential, Team, TeamMember, TeamName, User, Workflow, WorkflowShare
 from app.schemas.team import MemberForm, TeamForm, team_key
 from app.services.access import require_team
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
+from app.services.policy_caps import forget_budgets
 
 MAX_TEAMS: Final = 50
-"""That one person can be in: lists of runs walk along each."""
+"""That one person has made and is in, and as many made by others: lists of runs walk along each."""
 MAX_MEMBERS: Final = 500
 LAST_OWNER: Final = "A team has at least one owner: make somebody else one first."
 
@@ -37,9 +39,9 @@ class Teams:
         """Make a team, with the caller as its owner.
 
         Raises:
-            Conflict: the name is, or was, another team's; or the caller is in as many teams as one can be.
+            Conflict: the name is, or was, another team's (unless the caller has deleted that); or the caller has made as many as one can be in.
         """
-        self._require_room_for(self.caller.id, self.caller.email)
+        self._require_room_for_own()
         now, caller = self.clock.now(), self.caller
         team = Team(id=new_id(), name=name, created_by=caller.id, created_at=now)
         self.session.add(team)
@@ -71,7 +73,7 @@ class Teams:
         Raises:
             NotFound: there is none, or the caller is not in it.
             PermissionDenied: the caller is no owner of it.
-            Conflict: the name is, or was, another team's.
+            Conflict: the name is, or was, another team's (unless the caller has deleted that).
         """
         team = self._hold(team_id)
         if team.name != name:
@@ -97,12 +99,13 @@ class Teams:
             raise Conflict("The team owns workflows: delete them, or give them to another owner.")
         if self.session.exec(kept.limit(1)).first() is not None:
             raise Conflict("The team owns credentials: delete them first.")
-        team.deleted_at = self.clock.now()
+        team.deleted_at, team.deleted_by = self.clock.now(), self.caller.id
         for statement in (
             delete(TeamMember).where(col(TeamMember.team_id) == team.id),
             delete(WorkflowShare).where(col(WorkflowShare.grantee_id) == team.id),
         ):
             self.session.execute(statement)
+        forget_budgets(self.session, (Level.TEAM, team.id), self.caller.email, team.deleted_at)
         self._record("team.deleted", team, name=team.name)
 
     def members(self, team_id: str) -> Sequence[MemberForm]:
@@ -132,7 +135,7 @@ class Teams:
         user_id = self._user_id(email)
         member = self.session.get(TeamMember, (team.id, user_id))
         if member is None:
-            self._require_room_for(user_id, email)
+            self._require_room_for(user_id, email, team)
             self._require_room_in(team)
             member = TeamMember(team_id=team.id, user_id=user_id, role=role)
         elif role is not TeamRole.OWNER:
@@ -147,10 +150,14 @@ class Teams:
 
         Raises:
             NotFound: there is no such team or member, or the caller is not in the team.
-            PermissionDenied: the caller is no owner of it, and does not leave themselves.
+            PermissionDenied: the caller is no owner of it, and does not leave themselves; or their role or key may not.
             Conflict: it would be left without an owner.
         """
         is_self = email == self.caller.email
+        if not is_self or self.caller.api_key_id is not None:
+            self.caller.require(
+                Scope.TEAMS_WRITE
+            )  # whoever was let in may leave, whatever their platform role
         team = self._hold(team_id, TeamRole.VIEWER if is_self else TeamRole.OWNER)
         user_id = self.caller.id if is_self else self._user_id(email)
         member = self.session.get(TeamMember, (team.id, user_id))
@@ -169,9 +176,13 @@ class Teams:
         return team
 
     def _take_name(self, team: Team, name: str) -> None:
-        key = team_key(name)
-        named = select(TeamName.team_id).where(TeamName.name == key)
-        if self.session.exec(named).first() == team.id:
+        key, teams = team_key(name), col(TeamName.team_id)
+        # Its own earlier name, or that of a team which the caller has deleted: as its owner they said who was in it anyway.
+        mine = select(Team.id).where(
+            or_(col(Team.id) == team.id, col(Team.deleted_by) == self.caller.id)
+        )
+        takes = update(TeamName).where(col(TeamName.name) == key, teams.in_(mine))
+        if self.session.execute(takes.values(team_id=team.id)).rowcount:  # type: ignore[attr-defined]
             return
         try:
             with self.session.begin_nested():
@@ -198,10 +209,29 @@ class Teams:
         if self.session.exec(others.limit(1)).first() is None:
             raise Conflict(LAST_OWNER)
 
-    def _require_room_for(self, user_id: str, email: str) -> None:
-        query = select(func.count()).where(col(TeamMember.user_id) == user_id)
-        if self.session.exec(query).one() >= MAX_TEAMS:
-            raise Conflict(f"{email} is in {MAX_TEAMS} teams, and cannot be in more.")
+    def _require_room_for_own(self) -> None:
+        if self._count_teams(self.caller.id, made_by_others=False) >= MAX_TEAMS:
+            raise Conflict(
+                f"You have made {MAX_TEAMS} teams and are in them: delete or leave one of them first."
+            )
+
+    def _require_room_for(self, user_id: str, email: str, team: Team) -> None:
+        # Those made by others are counted for themselves: nobody keeps somebody from making teams by letting them into theirs.
+        by_others = team.created_by != user_id
+        if self._count_teams(user_id, made_by_others=by_others) >= MAX_TEAMS:
+            raise Conflict(
+                f"{email} is in {MAX_TEAMS} teams like this one, and cannot be in more: they can leave one of them."
+            )
+
+    def _count_teams(self, user_id: str, *, made_by_others: bool) -> int:
+        maker = col(Team.created_by)
+        made = maker != user_id if made_by_others else maker == user_id
+        query = (
+            select(func.count())
+            .select_from(TeamMember)
+            .join(Team, col(Team.id) == TeamMember.team_id)
+        )
+        return self.session.exec(query.where(col(TeamMember.user_id) == user_id, made)).one()
 
     def _require_room_in(self, team: Team) -> None:
         query = select(func.count()).where(col(TeamMember.team_id) == team.id)

@@ -37,6 +37,8 @@ NO_API_KEY: Final = (
 NOT_TAKEN: Final = "This webhook takes no such call: ask its owner how it may be called."
 _TIMED_SECONDS: Final = 3 * TOLERANCE_SECONDS
 """A call that is stamped as far ahead as may be is taken for twice the tolerance; the rest is for slow clocks."""
+_UNTIMED_SECONDS: Final = 90 * 86_400
+"""A call that tells no time never becomes too old: whoever has recorded it gets no second run out of it for so long."""
 log = get_logger(__name__)
 
 
@@ -140,7 +142,7 @@ def _verified(call: WebhookCall, rules: WebhookRules, gate: Gate) -> Delivery:
 
 def _known_by(delivery: Delivery, key_ttl_seconds: int) -> SignedDelivery:
     """Return under what a delivery is remembered: as long as it would be taken again, or sent again by its sender."""
-    seconds = _TIMED_SECONDS
+    seconds = _TIMED_SECONDS if delivery.timed else _UNTIMED_SECONDS
     if delivery.id is not None or not delivery.timed:
         seconds = max(seconds, key_ttl_seconds)
     return SignedDelivery(delivery.key, delivery.id, seconds)

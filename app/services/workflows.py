@@ -14,6 +14,7 @@ from app.core.clock import Clock
 from app.core.errors import Conflict, NotFound, PreconditionFailed
 from app.core.ids import new_id
 from app.core.permissions import TeamRole
+from app.engine.guards.policies import Level
 from app.engine.language.catalogue import NodeCatalogue
 from app.models import Workflow, WorkflowVersion
 from app.schemas.workflow import Dedupe, NewWorkflow, Rotation, WorkflowChanges, WorkflowDraft
@@ -24,6 +25,7 @@ from app.services.event_triggers import event_columns
 from app.services.expression_checks import dedupe_problems
 from app.services.hooks import hook_columns
 from app.services.pages import newest_first
+from app.services.policy_caps import forget_budgets
 from app.services.save_checks import SaveChecks, check
 from app.services.standings import Standing, standings_of
 from app.services.webhook_secrets import WebhookSecrets
@@ -165,6 +167,8 @@ class Workflows:
         workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.OWNER)
         _require_match(workflow, if_match)
         self.compare_and_set(workflow, {"deleted_at": self.clock.now()}, if_match)
+        place = Level.WORKFLOW, workflow.id
+        forget_budgets(self.session, place, self.caller.email, self.clock.now())
         self._record("deleted", workflow)
 
     def rotate_webhook(self, workflow_id: str, rotation: Rotation) -> Saved:

@@ -82,7 +82,8 @@ class Asked:
 class Person:
     """Who wants to see or decide. `role` is None for whoever comes by a link; `teams` are the names of theirs.
 
-    `sees_run`: they may read the run that asks.
+    `sees_run`: they may read the run that asks. `may_have_started`: nobody knows who started it, and a policy wants
+    somebody else than they to decide.
     """
 
     email: str
@@ -90,6 +91,7 @@ class Person:
     user_id: str | None = None
     teams: frozenset[str] = frozenset()
     sees_run: bool = False
+    may_have_started: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -127,7 +129,7 @@ def require_open(asked: Asked, person: Person, shown_hash: str | None, now: date
 
     Raises:
         NotFound: they are no approver, and may not read the run.
-        PermissionDenied: they are no approver, or have started the run themselves.
+        PermissionDenied: they are no approver, or have (or may have) started the run themselves.
         Conflict: it is over, they have decided already, or they have seen something else.
     """
     require_sight(asked, person)
@@ -184,6 +186,10 @@ def _require_right(asked: Asked, person: Person) -> None:
     if _is_self(asked, person.email):
         raise PermissionDenied(
             "You have started this run, so others are to decide: `allow_self` in the step would let you."
+        )
+    if person.may_have_started:
+        raise PermissionDenied(
+            "Nobody knows who started this run, and whoever may edit a workflow of its owner could have: somebody else is to decide."
         )
 
 

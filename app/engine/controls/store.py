@@ -142,3 +142,24 @@ COPY_RESULTS = Statement(
         "changed": "bigint",
     },
 )
+# What a replay keeps that was done, in order.
+KEPT_RESULTS = Statement(
+    "SELECT path, type FROM steps WHERE run_id = :run_id AND status = 'succeeded' ORDER BY seq",
+    takes={"run_id": Id()},
+    returns={"path": String(), "type": String()},
+)
+REPLAYED = Statement(
+    "SELECT replay_of FROM runs WHERE id = :id AND replay_of IS NOT NULL",
+    takes={"id": Id()},
+    returns={"replay_of": Id()},
+)
+CHILDREN = Statement(
+    "SELECT id, parent_run_id, parent_path FROM runs WHERE parent_run_id {among_ids}",
+    rows={"id": "uuid"},
+    returns={"id": Id(), "parent_run_id": Id(), "parent_path": String()},
+)
+WHO_ASKED = Statement(
+    "SELECT DISTINCT run_id FROM approvals WHERE run_id {among_ids}",
+    rows={"id": "uuid"},
+    returns={"run_id": Id()},
+)

@@ -82,7 +82,7 @@ class NeedsApproval(_Rules):
     hosts: list[Host] = Field(default=[], max_length=MAX_ENTRIES)
     approvers: Approvers = Field(
         default=["role:operator", "role:admin"],
-        description="Who may approve: e-mail addresses, roles. Whoever started the run may not.",
+        description="Who may approve: e-mail addresses, roles, teams. Whoever started the run may not, nor, where nobody knows who did, whoever may edit a workflow of its owner.",
     )
 
 
@@ -109,7 +109,11 @@ class PolicyRules(_Rules):
     max_output_bytes: int | None = Field(
         default=None, ge=1, le=10**12, description="Largest output of a step, as JSON."
     )
-    max_runs: list[RunLimit] = Field(default=[], max_length=20)
+    max_runs: list[RunLimit] = Field(
+        default=[],
+        max_length=20,
+        description="Below the platform's policy 5 windows of 31 days at most.",
+    )
     max_concurrent_runs: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Further runs wait in the queue."
     )
@@ -117,4 +121,8 @@ class PolicyRules(_Rules):
         default=None, ge=1, le=100_000_000, description="Further triggers are refused."
     )
     needs_approval: NeedsApproval | None = None
-    budgets: list[Budget] = Field(default=[], max_length=50)
+    budgets: list[Budget] = Field(
+        default=[],
+        max_length=50,
+        description="Below the platform's policy 10 at most, and 200 in all such policies that one person has saved.",
+    )

@@ -527,18 +527,27 @@ async def test_editors_make_links_and_members_read(ada: Caller, cfo: Caller, sig
     assert (read, made) == ([200, 200], [403, 201])
 
 
-async def test_nobody_makes_links_to_what_a_policy_asks_for(ada: Caller, cfo: Caller) -> None:
-    rules = {"needs_approval": {"node_types": ["log"], "approvers": [CFO]}}
-    assert (await ada.call("PUT", "/admin/policies", json=rules)).status_code == 200
-    workflow = await ada.save(definition={"steps": [{"type": "log", "config": {"message": "x"}}]})
+async def _ask_by_policy(owner: Caller, start: str, *approvers: str) -> dict[str, Any]:
+    """Have a policy of the platform ask about a run, started by its `webhook` or by `hand`; returns the run."""
+    rules = {"needs_approval": {"node_types": ["log"], "approvers": [*approvers]}}
+    assert (await owner.call("PUT", "/admin/policies", json=rules)).status_code == 200
+    workflow = await owner.save(definition={"steps": [{"type": "log", "config": {"message": "x"}}]})
     run: dict[str, Any] = {}
 
     async def asks() -> bool:
-        started = await ada.post(f"/workflows/{workflow['id']}/runs")
-        run.update(await _run(ada, started.json()["run_id"], "waiting", "succeeded"))
+        if start == "webhook":
+            started = await owner.http.post(workflow["webhook_url"], json={})
+        else:
+            started = await owner.post(f"/workflows/{workflow['id']}/runs")
+        run.update(await _run(owner, started.json()["run_id"], "waiting", "succeeded"))
         return bool(run["status"] == "waiting")
 
     await _until(asks)  # once the worker knows the policy
+    return run
+
+
+async def test_nobody_makes_links_to_what_a_policy_asks_for(ada: Caller, cfo: Caller) -> None:
+    run = await _ask_by_policy(ada, "hand", CFO)
     approval = f"/approvals/{run['waiting_for'][0]['approval_id']}"
 
     link = await ada.post(f"{approval}/links", {"approver": CFO})
@@ -546,3 +555,38 @@ async def test_nobody_makes_links_to_what_a_policy_asks_for(ada: Caller, cfo: Ca
     assert link.status_code == 403, link.text
     assert (await cfo.post(f"{approval}/approve")).status_code == 200
     assert (await _ended(ada, run["id"]))["status"] == "succeeded"
+
+
+async def test_who_could_have_called_the_webhook_does_not_decide_what_a_policy_asks(
+    ada: Caller, cfo: Caller, sign_up: Sign
+) -> None:
+    ceo, other = await sign_up(CEO), await ada.save(name="Other")
+    shares = f"/workflows/{other['id']}/shares"
+    await ada.call("PUT", shares, json={"user": CEO, "role": "editor"})
+    await ada.call("PUT", shares, json={"user": CFO, "role": "runner"})
+    run = await _ask_by_policy(ada, "webhook", ada.email, CEO, CFO)
+    approval_id = run["waiting_for"][0]["approval_id"]
+
+    inboxes = [await _inbox(who) for who in (ada, ceo, cfo)]
+    answers = [await who.post(f"/approvals/{approval_id}/approve") for who in (ada, ceo, cfo)]
+
+    assert run["started_by"] is None
+    assert [approval_id in inbox for inbox in inboxes] == [False, False, True]
+    assert [answer.status_code for answer in answers] == [403, 403, 200]
+    assert "Nobody knows who started this run" in answers[0].json()["detail"]
+    assert (await _ended(ada, run["id"]))["status"] == "succeeded"
+
+
+async def test_a_step_of_the_workflow_may_ask_who_could_have_called_its_webhook(
+    ada: Caller,
+) -> None:
+    step = {"type": "approval", "config": {"approvers": [ada.email], "prompt": "Ship it?"}}
+    workflow = await ada.save(definition={"steps": [step]})
+    started = await ada.http.post(workflow["webhook_url"], json={})
+    run = await _run(ada, started.json()["run_id"], "waiting")
+    approval_id = run["waiting_for"][0]["approval_id"]
+
+    inbox = await _inbox(ada)
+    answer = await ada.post(f"/approvals/{approval_id}/approve")
+
+    assert (inbox, answer.status_code) == ([approval_id], 200)

@@ -410,7 +410,9 @@ async def test_who_edits_through_a_share_sends_no_credential_of_the_owner_anywhe
 
     elsewhere = {"definition": _calls("crm", url="https://evil.test/")}
     refused = await bob.call("PATCH", f"/workflows/{workflow['id']}", json=elsewhere)
+    as_it_is = {"definition": _calls("crm"), "name": "Mine"}
+    same = await bob.call("PUT", f"/workflows/{workflow['id']}", json=as_it_is)
     renamed = await bob.call("PATCH", f"/workflows/{workflow['id']}", json={"name": "Ours"})
 
-    assert (refused.status_code, renamed.status_code) == (422, 200)
+    assert [answer.status_code for answer in (refused, same, renamed)] == [422, 422, 200]
     assert [one["code"] for one in refused.json()["errors"]] == ["not_your_credential"]

@@ -12,7 +12,9 @@ from app.core.statuses import Role
 from app.db.session import transaction
 from app.engine.guards.policy_book import book_of
 from app.engine.guards.rules import PolicyRules
+from app.models import Policy as PolicyRow
 from app.models import PolicyRevision
+from app.services import policy_caps
 from app.services.callers import Caller as Known
 from app.services.policies import Policies
 from tests.integration.api.conftest import LOG_STEP, Caller, Sign
@@ -244,3 +246,65 @@ async def test_only_a_teams_owners_change_its_policy(ada: Caller, container: Con
     assert (form.level, form.target, form.revision) == ("team", team_id, 1)
     assert seen.policy == form.policy
     assert strange.status_code == 404
+
+
+DAY = 86_400
+
+
+def _budgets(count: int, begin: str = "b") -> dict[str, Any]:
+    return {"budgets": [{"name": f"{begin}{n}", "limit": 1} for n in range(count)]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "pointers"),
+    [
+        ({"max_runs": [{"count": 1, "window_seconds": 60}] * 6}, ["/max_runs"]),
+        (
+            {"max_runs": [{"count": 1, "window_seconds": 31 * DAY + 1}]},
+            ["/max_runs/0/window_seconds"],
+        ),
+        (_budgets(11), ["/budgets"]),
+        ({"max_runs": [{"count": 1, "window_seconds": 31 * DAY}] * 5, **_budgets(10)}, []),
+    ],
+)
+async def test_below_the_platform_a_policy_may_ask_for_less_to_be_counted(
+    ada: Caller, rules: Any, pointers: list[str]
+) -> None:
+    team = (await ada.post("/teams", {"name": "Finance"})).json()
+    workflow = await ada.save()
+    below = (f"/teams/{team['id']}/policy", f"/workflows/{workflow['id']}/policy")
+
+    answers = [await _put(ada, path, rules) for path in below]
+    platform = await _put(ada, "/admin/policies", rules)
+
+    for answer in answers:
+        assert answer.status_code == (422 if pointers else 200), answer.text
+        assert [problem["pointer"] for problem in answer.json().get("errors", [])] == pointers
+    assert platform.status_code == 200
+
+
+async def test_the_policies_that_one_person_saves_have_so_many_budgets_and_free_them_when_deleted(
+    ada: Caller, sign_up: Sign, monkeypatch: pytest.MonkeyPatch, container: Container
+) -> None:
+    monkeypatch.setattr(policy_caps, "MAX_BUDGETS_OF_A_PERSON", 6)
+    bob = await sign_up("bob@example.com")
+    team = (await ada.post("/teams", {"name": "Finance"})).json()
+    workflows = [(await ada.save())["id"] for _ in range(3)]
+    others = (await bob.save())["id"]
+
+    async def put(caller: Caller, place: str, count: int) -> int:
+        answer = await _put(caller, f"{place}/policy", {"max_input_bytes": 9, **_budgets(count)})
+        return int(answer.status_code)
+
+    of_team = await put(ada, f"/teams/{team['id']}", 2)
+    saved = [await put(ada, f"/workflows/{id_}", 2) for id_ in workflows[:2]]
+    full = [await put(ada, f"/workflows/{workflows[2]}", count) for count in (2, 1)]
+    by_bob = await put(bob, f"/workflows/{others}", 2)
+    for path in (f"/workflows/{workflows[0]}", f"/teams/{team['id']}"):
+        assert (await ada.call("DELETE", path)).status_code == 204
+    after = await put(ada, f"/workflows/{workflows[2]}", 2)
+
+    assert [of_team, *saved, *full, by_bob, after] == [200, 200, 200, 422, 422, 200, 200]
+    with Session(container.engine) as session:
+        left = session.get_one(PolicyRow, ("workflow", workflows[0]))
+        assert (left.rules, left.revision) == ({"max_input_bytes": 9}, 2)

@@ -1,5 +1,6 @@
 """Schedules as their owner saves, reads and changes them."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -170,3 +171,39 @@ async def test_a_schedule_belongs_to_its_workflow(ada: Caller) -> None:
     other = await _path(ada)
 
     assert (await ada.get(f"{other}/{saved['id']}")).status_code == 404
+
+
+async def test_a_schedule_sent_again_with_its_key_is_made_once(ada: Caller) -> None:
+    path, other = await _path(ada), await _path(ada)
+    key = {"Idempotency-Key": "nightly"}
+
+    answers = await asyncio.gather(*(ada.post(path, NINE, headers=key) for _ in range(8)))
+    elsewhere = await ada.post(other, NINE, headers=key)
+    without = await ada.post(path, NINE)
+    changed = await ada.post(path, {"cron": "@daily"}, headers=key)
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    (id_,) = {answer.json()["id"] for answer in answers}
+    assert [answer.status_code for answer in (elsewhere, without, changed)] == [201, 201, 200]
+    assert (changed.json()["id"], changed.json()["cron"]) == (id_, "0 9 * * mon-fri")
+    assert len((await ada.get(path)).json()["items"]) == 2
+
+
+async def test_a_key_is_free_again_once_its_schedule_is_deleted(ada: Caller) -> None:
+    path, key = await _path(ada), {"Idempotency-Key": "nightly"}
+    first = (await ada.post(path, NINE, headers=key)).json()
+    await ada.call("DELETE", f"{path}/{first['id']}")
+
+    again = await ada.post(path, NINE, headers=key)
+
+    assert again.status_code == 201
+    assert again.json()["id"] != first["id"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201])
+async def test_a_key_that_cannot_be_kept_is_refused(ada: Caller, key: str) -> None:
+    answer = await ada.post(await _path(ada), NINE, headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["code"] == "invalid_idempotency_key"

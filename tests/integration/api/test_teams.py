@@ -1,5 +1,6 @@
 """Teams, what they own, what is shared, and what goes over to another owner."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -79,6 +80,23 @@ async def test_a_name_is_never_another_teams_whatever_its_case(ada: Caller, bob:
     assert back.json()["name"] == "KÖLN"
 
 
+async def test_who_deleted_a_team_may_use_its_names_again_and_nobody_else(
+    ada: Caller, bob: Caller
+) -> None:
+    team_id = await _team(ada, "Köln", bob="owner")
+    await ada.call("PATCH", f"/teams/{team_id}", json={"name": "Cologne"})
+    await bob.call("DELETE", f"/teams/{team_id}")
+
+    by_creator = await ada.post("/teams", {"name": "Cologne"})
+    at_once = await asyncio.gather(*(bob.post("/teams", {"name": "COLOGNE"}) for _ in range(4)))
+    sales = await _team(bob, "Sales")
+    renamed = await bob.call("PATCH", f"/teams/{sales}", json={"name": "Köln"})
+
+    assert by_creator.status_code == 409
+    assert sorted(answer.status_code for answer in at_once) == [201, 409, 409, 409]
+    assert (renamed.status_code, renamed.json()["name"]) == (200, "Köln")
+
+
 async def test_a_team_keeps_an_owner(ada: Caller, bob: Caller) -> None:
     team_id = await _team(ada, bob="editor")
 
@@ -116,19 +134,53 @@ async def test_whoever_has_no_account_cannot_be_let_in(ada: Caller) -> None:
 
 
 async def test_nobody_is_in_more_teams_than_lists_can_walk_along(
-    ada: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
+    ada: Caller, bob: Caller, cat: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(teams, "MAX_TEAMS", 1)
+    first, second = await _team(ada, "One"), await _team(bob, "Two")
+    await _set(ada, first, cat.email, "viewer")
+
+    by_stranger = await _set(bob, second, cat.email, "viewer")
+    own = await cat.post("/teams", {"name": "Three"})
+    another = await cat.post("/teams", {"name": "Four"})
+    await cat.call("DELETE", f"/teams/{first}/members/{cat.email}")
+    after = await _set(bob, second, cat.email, "viewer")
+
+    told = [by_stranger, own, another, after]
+    assert [answer.status_code for answer in told] == [409, 201, 409, 200]
+    assert "they can leave one of them" in by_stranger.json()["detail"]
+
+
+async def test_no_team_has_more_members_than_it_may(
+    ada: Caller, bob: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(teams, "MAX_MEMBERS", 1)
     team_id = await _team(ada)
-    await _team(bob, "Sales")
 
-    answers = [
-        await ada.post("/teams", {"name": "Sales 2"}),
-        await _set(ada, team_id, bob.email, "viewer"),
-    ]
+    assert (await _set(ada, team_id, bob.email, "viewer")).status_code == 409
 
-    assert [answer.status_code for answer in answers] == [409, 409]
+
+async def test_who_was_let_in_may_leave_whatever_their_platform_role(
+    ada: Caller, bob: Caller, cat: Caller
+) -> None:
+    team_id = await _team(ada, bob="owner", cat="viewer")
+    users = {one["email"]: one["id"] for one in (await ada.get("/admin/users")).json()["items"]}
+    body = {"name": "reads", "scopes": ["teams:read"]}
+    key = (await cat.post("/api-keys", body)).json()["key"]
+    for person in (bob, cat):
+        path = f"/admin/users/{users[person.email]}"
+        assert (await ada.call("PATCH", path, json={"role": "viewer"})).status_code == 200
+    at = f"/teams/{team_id}/members"
+
+    by_key = await cat.http.delete(f"/api/v1{at}/{cat.email}", headers={"X-API-Key": key})
+    another = await bob.call("DELETE", f"{at}/{cat.email}")
+    left = [await who.call("DELETE", f"{at}/{who.email}") for who in (bob, cat)]
+
+    assert (by_key.status_code, another.status_code) == (403, 403)
+    assert "teams:write" in by_key.json()["detail"]
+    assert [answer.status_code for answer in left] == [204, 204]
+    members = (await ada.get(at)).json()["items"]
+    assert [member["email"] for member in members] == [ada.email]
 
 
 async def test_a_team_owns_workflows(ada: Caller, bob: Caller, cat: Caller) -> None:

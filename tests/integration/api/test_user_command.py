@@ -72,6 +72,18 @@ def test_what_does_not_fit_is_refused(user: User) -> None:
     ]
 
 
+def test_the_last_administrator_stays_one(user: User) -> None:
+    for email in ("a@example.com", "b@example.com"):
+        user("create", email, "--password-stdin", password="correct horse\n")
+
+    refused = [user("role", "a@example.com", "member"), user("close", "a@example.com")]
+    user("role", "b@example.com", "admin")
+    now = user("role", "a@example.com", "member")
+
+    assert [_refusal(result) for result in refused] == [Conflict, Conflict]
+    assert now.stdout == "a@example.com is member now.\n"
+
+
 def test_a_database_that_is_away_is_named(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:x@127.0.0.1:1/nothing")
 

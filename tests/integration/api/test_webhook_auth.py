@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from app.api.container import Container
@@ -196,11 +196,36 @@ async def test_a_delivery_is_known_at_its_own_workflow_only_and_until_its_time_i
 
     later = [await _call(ada.http, other, headers) for _ in range(2)]
     with container.engine.begin() as connection:
-        gone = expire_deliveries(connection, now + timedelta(days=8), 100)
+        gone = expire_deliveries(connection, now + timedelta(days=91), 100)
 
     assert first.status_code == 202
     assert [answer.status_code for answer in later] == [202, 200]
     assert gone == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "dedupe", "days"),
+    [
+        (WebhookScheme.HMAC, {}, 90),
+        (WebhookScheme.GITHUB, {}, 90),
+        (WebhookScheme.HMAC, {"ttl_seconds": 100 * 86_400}, 100),
+        (WebhookScheme.STANDARD, {}, 7),
+        (WebhookScheme.STANDARD, {"ttl_seconds": 30 * 86_400}, 30),
+        (WebhookScheme.STRIPE, {"ttl_seconds": 30 * 86_400}, 0),
+        (WebhookScheme.SLACK, {}, 0),
+    ],
+)
+async def test_what_tells_no_time_is_remembered_for_ninety_days_at_least(
+    ada: Caller, container: Container, scheme: WebhookScheme, dedupe: Any, days: int
+) -> None:
+    saved = await ada.save(webhook=_settings(scheme), dedupe=dedupe or None)
+    before = SystemClock().now()
+
+    await _call(ada.http, saved, _signed(scheme))
+
+    with container.engine.connect() as connection:
+        expires = connection.execute(select(col(WebhookDelivery.expires_at))).scalars().one()
+    assert (expires - before + timedelta(minutes=1)).days == days
 
 
 async def test_a_secret_goes_in_and_does_not_come_out(ada: Caller, container: Container) -> None:

@@ -97,7 +97,7 @@ def read_team_policy(team_id: TeamId, policies: CallerPolicies, response: Respon
 def replace_team_policy(
     team_id: TeamId, rules: Rules, if_match: IfMatch, policies: CallerPolicies, response: Response
 ) -> PolicyForm:
-    """Save what holds for all that the team owns. For its owners."""
+    """Save what holds for all that the team owns. For its owners. 5 windows of 31 days in `max_runs` and 10 `budgets` at most."""
     return _tagged(policies.put_team(team_id, rules, if_match), response)
 
 
@@ -127,7 +127,10 @@ def replace_workflow_policy(
     policies: CallerPolicies,
     response: Response,
 ) -> PolicyForm:
-    """Save what holds for this workflow. It can only be stricter than what holds above it."""
+    """Save what holds for this workflow. It can only be stricter than what holds above it.
+
+    5 windows of 31 days in `max_runs` and 10 `budgets` at most; 200 budgets in all such policies that one person has saved.
+    """
     return _tagged(policies.put_workflow(workflow_id, rules, if_match), response)
 
 

@@ -1,6 +1,6 @@
 """When workflows start by themselves."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Response
 
@@ -8,6 +8,7 @@ from app.api.body import GuardedRoute
 from app.api.deps import (
     CurrentCaller,
     Cursor,
+    IdempotencyKey,
     Limit,
     Services,
     TenantSession,
@@ -16,12 +17,17 @@ from app.api.deps import (
     object_id,
 )
 from app.api.openapi import BODY_PROBLEMS, problems
+from app.api.v1.webhook_openapi import IDEMPOTENCY_KEY
 from app.core.permissions import Scope
 from app.schemas.common import Page
 from app.schemas.schedule import ScheduleChanges, ScheduleDraft, ScheduleForm
 from app.services.pages import DEFAULT_LIMIT
 from app.services.schedules import Schedules
 
+REPEATED: Final[dict[str, Any]] = {
+    "model": ScheduleForm,
+    "description": "Seen before: the schedule that was made with this Idempotency-Key, as it stands.",
+}
 router = APIRouter(
     prefix="/workflows/{workflow_id}/schedules",
     tags=["Schedules"],
@@ -54,17 +60,29 @@ ScheduleId = Annotated[str, Depends(schedule_id_in_path)]
     dependencies=[needs(Scope.WORKFLOWS_WRITE)],
     status_code=201,
     summary="Start a workflow by the clock",
-    responses=problems(401, 404, 409, *BODY_PROBLEMS),
+    responses={200: REPEATED, **problems(401, 404, 409, *BODY_PROBLEMS)},
+    openapi_extra={
+        "parameters": [
+            {**IDEMPOTENCY_KEY, "description": "Same key, same schedule of this workflow."}
+        ]
+    },
 )
 def create_schedule(
-    workflow_id: WorkflowId, draft: ScheduleDraft, schedules: UserSchedules, response: Response
+    workflow_id: WorkflowId,
+    draft: ScheduleDraft,
+    key: IdempotencyKey,
+    schedules: UserSchedules,
+    response: Response,
 ) -> ScheduleForm:
     """Save a schedule. Each fire time starts one run, however many workers there are.
 
     Where clocks change: a fixed hour (`30 2 * * *`) that is skipped fires right after the gap, one that comes twice fires
     the first time; a `*` hour (`*/30 * * * *`) follows the clock on the wall.
+
+    Sent again with the same `Idempotency-Key` it answers 200 with the schedule as it stands, and makes no second one.
     """
-    saved = schedules.create(workflow_id, draft)
+    saved, is_new = schedules.create(workflow_id, draft, key)
+    response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/api/v1/workflows/{workflow_id}/schedules/{saved.id}"
     return saved
 

@@ -139,11 +139,11 @@ def set_member(
 
 @router.delete(
     "/{team_id}/members/{email}",
-    dependencies=[needs(Scope.TEAMS_WRITE)],
+    dependencies=[needs(Scope.TEAMS_READ)],
     status_code=204,
-    summary="Take somebody out",
+    summary="Take somebody out, or leave",
     responses=problems(401, 404, 409),
 )
 def remove_member(team_id: TeamId, email: MemberEmail, teams: UserTeams) -> None:
-    """Take somebody out of a team. Everybody may leave, apart from the last owner (409)."""
+    """Take somebody out of a team (scope `teams:write`). Everybody who has logged in may leave, apart from the last owner (409)."""
     teams.remove_member(team_id, email)
