@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from redis import Redis
 from sqlalchemy.engine import make_url
 
-from app.core.ids import new_id
 from app.db.migrate import upgrade
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.redis import EmbeddedRedis
+from tests.databases import TEMPLATE, Databases
 
-TEMPLATE = "automateos_template"
 FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -108,28 +107,25 @@ def servers(request: pytest.FixtureRequest) -> Servers:
     return Servers(given["postgres"], given["redis"], given["sqlite"])
 
 
+@pytest.fixture(scope="session")
+def databases(servers: Servers) -> Iterator[Databases]:
+    """The databases of this test process."""
+    with closing(Databases(servers.postgres)) as databases:
+        yield databases
+
+
 @pytest.fixture
-def postgres_url(servers: Servers) -> Iterator[str]:
+def postgres_url(databases: Databases) -> Iterator[str]:
     """A migrated, empty Postgres database of the test's own."""
-    with _clone(servers) as url:
+    with databases.lend() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def shared_postgres_url(servers: Servers) -> Iterator[str]:
+def shared_postgres_url(databases: Databases) -> Iterator[str]:
     """A migrated, empty Postgres database for the tests of a module, which leave it as they find it."""
-    with _clone(servers) as url:
+    with databases.lend() as url:
         yield url
-
-
-@contextmanager
-def _clone(servers: Servers) -> Iterator[str]:
-    name = f"test_{new_id().replace('-', '')}"
-    _administer(
-        servers.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy'
-    )
-    yield make_url(servers.postgres).set(database=name).render_as_string(hide_password=False)
-    _administer(servers.postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
