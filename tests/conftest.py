@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from sqlalchemy.engine import make_url
 from app.db.migrate import upgrade
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.redis import EmbeddedRedis
+from app.engine import registry
 from tests.databases import TEMPLATE, Databases
 
 FAST = {
@@ -77,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     `test --long` draws new ones.
     """
     _log_plain_tracebacks()
+    _look_up_packages_once()
     hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
     if "not long" in config.getoption("markexpr"):
         hypothesis.settings.load_profile("steady")
@@ -159,6 +163,12 @@ def _log_plain_tracebacks() -> None:
         colors=False, exception_formatter=structlog.dev.plain_traceback
     )
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+
+
+def _look_up_packages_once() -> None:
+    """Remember what is installed: redis-py looks it up for each connection, the catalogue for each application."""
+    metadata.version = cache(metadata.version)
+    vars(registry)["entry_points"] = cache(metadata.entry_points)
 
 
 def _administer(url: str, sql: str) -> None:
