@@ -3,8 +3,10 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from redis import Redis
 from sqlalchemy.engine import make_url
 
-from app.core.ids import new_id
 from app.db.migrate import upgrade
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.redis import EmbeddedRedis
+from app.engine import registry
+from tests.databases import TEMPLATE, Databases
 
-TEMPLATE = "automateos_template"
 FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -78,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     `test --long` draws new ones.
     """
     _log_plain_tracebacks()
+    _look_up_packages_once()
     hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
     if "not long" in config.getoption("markexpr"):
         hypothesis.settings.load_profile("steady")
@@ -108,28 +111,25 @@ def servers(request: pytest.FixtureRequest) -> Servers:
     return Servers(given["postgres"], given["redis"], given["sqlite"])
 
 
+@pytest.fixture(scope="session")
+def databases(servers: Servers) -> Iterator[Databases]:
+    """The databases of this test process."""
+    with closing(Databases(servers.postgres)) as databases:
+        yield databases
+
+
 @pytest.fixture
-def postgres_url(servers: Servers) -> Iterator[str]:
+def postgres_url(databases: Databases) -> Iterator[str]:
     """A migrated, empty Postgres database of the test's own."""
-    with _clone(servers) as url:
+    with databases.lend() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def shared_postgres_url(servers: Servers) -> Iterator[str]:
+def shared_postgres_url(databases: Databases) -> Iterator[str]:
     """A migrated, empty Postgres database for the tests of a module, which leave it as they find it."""
-    with _clone(servers) as url:
+    with databases.lend() as url:
         yield url
-
-
-@contextmanager
-def _clone(servers: Servers) -> Iterator[str]:
-    name = f"test_{new_id().replace('-', '')}"
-    _administer(
-        servers.postgres, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy'
-    )
-    yield make_url(servers.postgres).set(database=name).render_as_string(hide_password=False)
-    _administer(servers.postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -163,6 +163,12 @@ def _log_plain_tracebacks() -> None:
         colors=False, exception_formatter=structlog.dev.plain_traceback
     )
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+
+
+def _look_up_packages_once() -> None:
+    """Remember what is installed: redis-py looks it up for each connection, the catalogue for each application."""
+    metadata.version = cache(metadata.version)
+    vars(registry)["entry_points"] = cache(metadata.entry_points)
 
 
 def _administer(url: str, sql: str) -> None:

@@ -137,10 +137,9 @@ class Catalogue:
         taken = self._types.get(node.type)
         if taken is not None:
             raise ValueError(f"the node type {node.type!r} is taken by {taken.info.source}")
-        config, output = node_models(node_class)
-        adapter = TypeAdapter(output)
+        config, output, _, _ = _models(node_class)
         self._types[node.type] = NodeType(
-            node, config, adapter, _describe(node, source), awaits_nothing(node_class.run)
+            node, config, output, _describe(node, source), awaits_nothing(node_class.run)
         )
 
     def load(self, source: str, modules: Iterator[ModuleType]) -> None:
@@ -209,6 +208,7 @@ def import_file(name: str, path: Path) -> Iterator[ModuleType]:
     yield loaded
 
 
+@cache
 def awaits_nothing(run: object) -> bool:
     """Tell whether a function is an `async def` in which nothing can wait: no await, `async for` or `async with`."""
     if not inspect.isfunction(run) or not inspect.iscoroutinefunction(run):
@@ -234,14 +234,17 @@ def _node_classes(module: ModuleType) -> Iterator[type[AnyNode]]:
 
 
 @cache
-def _schemas(node_class: type[AnyNode]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the schemas of config and output, which take longer to write than everything else about a catalogue."""
+def _models(
+    node_class: type[AnyNode],
+) -> tuple[type[BaseModel], TypeAdapter[Any], dict[str, Any], dict[str, Any]]:
+    """Return config and output, then their schemas: they take longer than everything else about a catalogue."""
     config, output = node_models(node_class)
-    return config.model_json_schema(), TypeAdapter(output).json_schema(mode="serialization")
+    adapter = TypeAdapter(output)
+    return config, adapter, config.model_json_schema(), adapter.json_schema(mode="serialization")
 
 
 def _describe(node: AnyNode, source: str) -> NodeInfo:
-    config_schema, output_schema = _schemas(type(node))
+    _, _, config_schema, output_schema = _models(type(node))
     return NodeInfo(
         type=node.type,
         title=node.title or node.type.replace("_", " ").capitalize(),

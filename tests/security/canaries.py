@@ -60,9 +60,10 @@ class Search:
         """Search one thing, and what is compressed in it; `but` are the secrets that it shows on purpose."""
         raw = said.encode("utf-8", "surrogatepass") if isinstance(said, str) else said
         self.looked_at[place] = self.looked_at.get(place, 0) + len(raw)
+        opened = [*unpacked(raw)]
         for name, forms in self.forms.items():
             for form in () if name in but else forms:
-                around = next((_around(one, form) for one in unpacked(raw) if form in one), None)
+                around = next((_around(one, form) for one in opened if form in one), None)
                 if around is not None:
                     self.found.append(f"{name} in {place}: {around!r}")
                     break

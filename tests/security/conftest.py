@@ -18,9 +18,20 @@ from tests.integration.api.conftest import (
     http,
     sign_up,
 )
+from tests.integration.engine.conftest import _one_ssl_context
 from tests.unit.egress.test_client import names, network
 
-__all__ = ["_cheap_passwords", "ada", "app", "container", "http", "names", "network", "sign_up"]
+__all__ = [
+    "_cheap_passwords",
+    "_one_ssl_context",
+    "ada",
+    "app",
+    "container",
+    "http",
+    "names",
+    "network",
+    "sign_up",
+]
 
 
 @pytest.fixture

@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import make_url
 
-from app.core.ids import new_id
 from app.embedded.redis import EmbeddedRedis
-from tests.conftest import TEMPLATE, Servers
+from tests.databases import Databases
 from tests.e2e.control.desk import Desk
-from tests.e2e.crash.harness.database import Database
 from tests.e2e.crash.harness.invariants import NEVER
 from tests.e2e.crash.harness.platform import ENDED, Platform
 from tests.e2e.crash.harness.sink import Sink
@@ -32,14 +29,10 @@ LEFT_WAITS = "SELECT w.* FROM waits w JOIN runs r ON r.id = w.run_id"
 
 
 @pytest.fixture(scope="session")
-def database_of_site(servers: Servers) -> Iterator[str]:
+def database_of_site(databases: Databases) -> Iterator[str]:
     """A migrated database for all tests here."""
-    name = f"control_{new_id().replace('-', '')}"
-    keeper = Database(servers.postgres)
-    keeper.rows(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY file_copy')
-    yield make_url(servers.postgres).set(database=name).render_as_string(hide_password=False)
-    keeper.rows(f'DROP DATABASE "{name}" WITH (FORCE)')
-    keeper.close()
+    with databases.lend() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
