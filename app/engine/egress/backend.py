@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, NoReturn
 
@@ -64,7 +65,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 f"Could not connect to {host}:{port}. Check the address; inner addresses are reached only"
                 " when the operator opens them (EGRESS_ALLOW)."
             )
-        return _PlainStream(stream)
+        return _Stream(stream)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: a local socket is never a target."""
@@ -109,17 +110,34 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         return None
 
 
-class _PlainStream(httpcore.AsyncNetworkStream):
-    """A TCP stream that is closed when its TLS handshake is cancelled, which httpcore forgets."""
+class _Stream(httpcore.AsyncNetworkStream):
+    """A TCP or TLS stream that sends the head of a request together with the first part of its body.
+
+    httpcore writes each by itself: two packets, and two turns of the event loop. And it forgets to close a connection whose
+    TLS handshake is cancelled.
+    """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
+        self._head: bytes | None = None
+        """The head of a request until it is sent, then nothing; None between two requests."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
+        if self._head:
+            with suppress(
+                httpcore.WriteError
+            ):  # httpcore reads on as well: the answer may be there already
+                await self.write(b"", timeout)
+        self._head = None
         return await self._stream.read(max_bytes, timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's signature
-        await self._stream.write(buffer, timeout)
+        if self._head is None and buffer:
+            self._head = buffer
+            return
+        together, self._head = (self._head or b"") + buffer, b""
+        if together:
+            await self._stream.write(together, timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -134,7 +152,7 @@ class _PlainStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
         except asyncio.CancelledError:
             await self._stream.aclose()
             raise
