@@ -57,7 +57,9 @@ class Schedules:
             InvalidInput: the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
+        # Held until the commit, so that two who count at once do not both find room for the last one.
+        editor = TeamRole.EDITOR
+        workflow = require_workflow(self.session, self.caller, workflow_id, editor, hold=True)
         self._require_room(workflow)
         now = self.clock.now()
         schedule = Schedule(
@@ -161,8 +163,6 @@ class Schedules:
         record(self.session, self.caller, change)
 
     def _require_room(self, workflow: Workflow) -> None:
-        # Held until the commit, so that two who count at once do not both find room for the last one.
-        self.session.refresh(workflow, with_for_update=True)
         query = select(func.count()).where(col(Schedule.workflow_id) == workflow.id)
         if self.session.exec(query).one() >= MAX_SCHEDULES:
             raise Conflict(
