@@ -5,6 +5,7 @@ SQLite has one writer at a time, so nothing of this can happen there.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,9 +15,13 @@ from sqlmodel import Session, col, select
 
 from app.api.container import Container
 from app.core.config import Settings
+from app.core.statuses import Role
 from app.engine.audit.appending import hold_chain
 from app.models import ApiKey, AuditEntry, Credential, Invitation, KillSwitch, WorkflowShare
 from app.services import api_keys
+from app.services.oidc.identity import Identity, SignInRules
+from app.services.oidc.sign_in import sign_in
+from app.services.sessions import Visit
 from tests.integration.api.conftest import PASSWORD, Caller, Sign
 
 PATIENCE_SECONDS = 10.0
@@ -271,3 +276,28 @@ async def test_whoever_stops_everything_twice_sets_and_lifts_one_switch(
 
     assert (stopped, len(switches), going_on) == ([200, 200], 1, [200, 200])
     assert _recorded(container, "kill_switch.lifted") == 1
+
+
+async def test_a_first_sign_in_by_a_provider_meets_a_change_of_the_same_account(
+    ada: Caller, sign_up: Sign, container: Container
+) -> None:
+    bob = await sign_up("bob@example.com")
+    path = f"/admin/users/{(await bob.get('/me')).json()['id']}"
+    identity = Identity("https://id.example.com", "b", bob.email, ("staff",))
+    rules = SignInRules(registers=False, roles={"staff": Role.OPERATOR})
+    visit = Visit(container.clock.now(), timedelta(days=1))
+
+    async def sign_in_as_bob() -> httpx.Response:
+        await asyncio.to_thread(sign_in, container.engine, identity, rules, visit)
+        return httpx.Response(200)
+
+    statuses = await meet(
+        container,
+        ada.call("PATCH", path, json={"role": "viewer"}),
+        sign_in_as_bob(),
+        hold=lambda connection: connection.execute(
+            text("SELECT FROM users WHERE role = 'admin' FOR UPDATE")
+        ),
+    )
+
+    assert statuses == [200, 200]
