@@ -139,11 +139,13 @@ class Schedules:
     def _require(
         self, workflow_id: str, schedule_id: str, role: TeamRole
     ) -> tuple[Workflow, Schedule]:
-        workflow = require_workflow(self.session, self.caller, workflow_id, role)
+        writes = role is TeamRole.EDITOR
+        # Whoever gives the workflow away holds it first, then its schedules; after that, they are not ours to change.
+        workflow = require_workflow(self.session, self.caller, workflow_id, role, hold=writes)
         query = select(Schedule).where(
             col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
         )
-        if role is TeamRole.EDITOR:
+        if writes:
             # A worker that fires it moves it on: neither may write over the other.
             query = query.with_for_update()
         found = self.session.exec(query).first()

@@ -135,6 +135,24 @@ async def test_whoever_gives_a_workflow_away_does_not_schedule_it_at_the_same_mo
     assert statuses == [200, 404]
 
 
+async def test_whoever_gives_a_workflow_away_does_not_change_its_schedule_at_the_same_moment(
+    ada: Caller, sign_up: Sign, container: Container
+) -> None:
+    bob = await sign_up("bob@example.com")
+    path = f"/workflows/{(await ada.save())['id']}"
+    made = (await ada.post(f"{path}/schedules", {"cron": "* * * * *"})).json()
+    schedule = f"{path}/schedules/{made['id']}"
+
+    statuses = await meet(
+        container,
+        ada.post(f"{path}/transfer", {"owner": bob.email}),
+        ada.call("PATCH", schedule, json={"enabled": False}),
+        ada.call("DELETE", schedule),
+    )
+
+    assert statuses == [200, 404, 404]
+
+
 async def test_a_share_is_taken_back_once(ada: Caller, sign_up: Sign, container: Container) -> None:
     bob = await sign_up("bob@example.com")
     path = f"/workflows/{(await ada.save())['id']}/shares"
