@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import Final
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -34,6 +35,9 @@ from app.services.throttle import Throttle
 from app.services.triggers import TriggerDesk
 from app.services.webhook_secrets import WebhookSecrets
 
+DATABASE_TURNS: Final = 12
+"""Fewer than there are connections (`make_engine`): desks, streams and logins take some besides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -59,6 +63,8 @@ class Container:
     rates: RateLimits
     webhook_secrets: WebhookSecrets
     streams: OpenStreams = field(default_factory=OpenStreams)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DATABASE_TURNS))
+    """One for each request that uses the database."""
 
 
 Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]

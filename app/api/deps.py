@@ -1,6 +1,6 @@
 """What endpoints ask for: the caller, a session, parameters that are checked once for all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -50,6 +50,19 @@ async def get_container(request: Request) -> Container:
 Services = Annotated[Container, Depends(get_container)]
 
 
+async def database_turn(container: Services) -> AsyncIterator[None]:
+    """Wait for one of the turns that requests take at the database, and keep it until the session is committed.
+
+    A request runs in one thread after the other and keeps its connection in between. Were more of them let in than there are
+    connections, those without one would fill all threads with waiting for it, and those with one would get none to end in.
+    """
+    async with container.turns:
+        yield
+
+
+DatabaseTurn = Annotated[None, Depends(database_turn, scope="function")]
+
+
 async def current_proof(
     request: Request,
     container: Services,
@@ -73,7 +86,10 @@ async def current_proof(
 
 
 def current_caller(
-    request: Request, container: Services, proof: Annotated[Proof, Depends(current_proof)]
+    request: Request,
+    container: Services,
+    proof: Annotated[Proof, Depends(current_proof)],
+    _: DatabaseTurn,
 ) -> Caller:
     """Return who is calling, as their account and their teams are now.
 
@@ -127,7 +143,7 @@ def needs_at_desk(scope: Scope) -> Any:
     return Depends(NeedsAtDesk(scope))
 
 
-def get_session(container: Services) -> Iterator[Session]:
+def get_session(container: Services, _: DatabaseTurn) -> Iterator[Session]:
     """Yield a session that is committed before the answer is sent."""
     with transaction(container.engine) as session:
         yield session

@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 FAULTS_OF_THE_DATA = (DataError, IntegrityError, ProgrammingError)
 """What an item can be guilty of; everything else (away, full, locked, too busy) is the database's state and passes."""
+DEADLOCK = "40P01"
+"""What Postgres says to one of those who wait for each other; nothing of its transaction stays."""
 Flush = Callable[[Sequence[Item]], Sequence[Result | Exception]]
 
 
@@ -26,7 +28,8 @@ class GroupCommit(Generic[Item, Result]):
     """Collects items on an event loop and flushes them, one batch at a time, in a thread of its own.
 
     `flush` writes a batch in one transaction and returns one result, or exception, per item, in order. When it raises
-    because of the data, the batch is flushed again item by item, so that only the guilty one fails. `observe` is told the
+    because of the data, the batch is flushed again item by item, so that only the guilty one fails; and when its transaction
+    and another one have waited for each other: an item by itself does not hold one thing while it waits for another. `observe` is told the
     size of each batch.
     """
 
@@ -94,9 +97,10 @@ class GroupCommit(Generic[Item, Result]):
         except Unavailable as error:
             return [error] * len(items)
         except (DBAPIError, PoolTimeout) as error:
-            if not isinstance(error, FAULTS_OF_THE_DATA):
-                return [_unavailable(error)] * len(items)
-            return [error] if len(items) == 1 else self._flush_singly(items)
+            if len(items) > 1 and (isinstance(error, FAULTS_OF_THE_DATA) or _is_deadlock(error)):
+                return self._flush_singly(items)
+            known = error if isinstance(error, FAULTS_OF_THE_DATA) else _unavailable(error)
+            return [known] * len(items)
         except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to the callers who wait
             return [error] if len(items) == 1 else self._flush_singly(items)
 
@@ -111,6 +115,10 @@ def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def _is_deadlock(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None), "pgcode", None) == DEADLOCK
 
 
 def _unavailable(error: Exception) -> Unavailable:

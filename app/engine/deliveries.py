@@ -123,8 +123,9 @@ def _take(connection: Connection, rows: Sequence[Row], now: datetime) -> Sequenc
 
 
 def _insert(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
-    # In one order, so that two processes which take the same deliveries never wait in a circle.
-    ordered = sorted(rows, key=lambda row: str(row["key"]))
+    # In one order, so that two processes which take the same deliveries do not wait in a circle. The sender's id goes first:
+    # it stays the same when a delivery is signed anew.
+    ordered = sorted(rows, key=lambda row: (row["sender_key"] or row["key"], row["key"]))
     taken = {row.run_id for row in TAKE_DELIVERIES.run(connection, ordered)}
     return [row for row in ordered if row["run_id"] not in taken]
 

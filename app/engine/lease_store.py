@@ -27,7 +27,10 @@ RENEW_LEASE = Statement(
 DELETE_WORKER = Statement("DELETE FROM workers WHERE id = :id", takes={"id": Id()})
 # Reap: forget workers whose lease ran out, then take every run whose worker is not there.
 DELETE_DEAD_WORKERS = Statement(
-    "DELETE FROM workers WHERE lease_expires_at <= :now RETURNING id, host, pid",
+    """
+    DELETE FROM workers WHERE id IN (SELECT id FROM workers WHERE lease_expires_at <= :now {skip_locked})
+    RETURNING id, host, pid
+    """,
     takes={"now": UtcDateTime()},
     returns={"id": Id(), "host": String(), "pid": Integer()},
 )
@@ -43,12 +46,14 @@ RELEASE_ORPHANS = Statement(
     takes={"again": UtcDateTime(), "batch": Integer()},
     returns={"id": Id()},
 )
-# Give back what is this worker's by the database but not in its hands: a claim was committed, its answer lost.
+# Give back what is this worker's by the database but not in its hands: a claim was committed, its answer lost. What
+# somebody else is writing just now is looked at next time.
 RELEASE_STRAYS = Statement(
     """
     UPDATE runs SET status = CASE status WHEN 'paused' THEN 'paused' ELSE 'queued' END, worker_id = NULL,
                     wake_at = CASE status WHEN 'paused' THEN NULL ELSE :again END
-    WHERE worker_id = :worker_id AND id NOT IN (SELECT id FROM {rows}) RETURNING id
+    WHERE id IN (SELECT id FROM runs WHERE worker_id = :worker_id AND id NOT IN (SELECT id FROM {rows}) {skip_locked})
+    RETURNING id
     """,
     rows={"id": "uuid"},
     takes={"worker_id": Id(), "again": UtcDateTime()},

@@ -38,15 +38,15 @@ def require(
 
 
 def require_workflow(
-    session: Session, caller: Caller, workflow_id: str, role: TeamRole
+    session: Session, caller: Caller, workflow_id: str, role: TeamRole, *, hold: bool = False
 ) -> Workflow:
-    """Return a workflow on which the caller has a role.
+    """Return a workflow on which the caller has a role; `hold`: nobody else changes it before the commit.
 
     Raises:
         NotFound: there is none, or they have no role on it.
         PermissionDenied: they have another role.
     """
-    found = session.get(Workflow, workflow_id)
+    found = session.get(Workflow, workflow_id, with_for_update=hold or None)
     workflow = None if found is None or found.deleted_at is not None else found
     unknown = f"There is no workflow {workflow_id}, or it is not yours."
     require(session, caller, workflow, role, unknown)

@@ -12,7 +12,7 @@ from app.core.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, 
 from app.core.ids import new_id
 from app.core.permissions import Scope
 from app.core.security.shown_once import API_KEY_REFUSED, digest_of, new_api_key
-from app.models import ApiKey
+from app.models import ApiKey, User
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.pages import newest_first
@@ -44,6 +44,7 @@ class ApiKeys:
             InvalidInput: it would be wider, or live longer, than who makes it; or it would have expired already.
             Conflict: the account has too many keys.
         """
+        self._hold_account()
         maker = self._maker()
         problems = [*self._scope_problems(order), *self._time_problems(order, maker)]
         if problems:
@@ -76,11 +77,22 @@ class ApiKeys:
         Raises:
             NotFound: it is none of theirs.
         """
+        self._hold_account()
         found = self.session.get(ApiKey, key_id)
         if found is None or found.user_id != self.caller.id:
             raise NotFound(f"There is no API key {key_id}, or it is not yours.")
         self.session.delete(found)
         self._record("api_key.deleted", found)
+
+    def _hold_account(self) -> None:
+        """Let nobody else change the account's keys, or close it, before the commit.
+
+        Whoever closes it locks the account, then its keys: in another order, the two would wait for each other.
+        """
+        weakly = {"key_share": True}  # other rows may go on referring to it
+        account = self.session.get_one(User, self.caller.id, with_for_update=weakly)
+        if not account.active:
+            raise NotAuthenticated
 
     def _scope_problems(self, order: KeyOrder) -> Sequence[Problem]:
         allowed = ", ".join(f"`{scope}`" for scope in sorted(self.caller.scopes))
@@ -105,10 +117,10 @@ class ApiKeys:
         return []
 
     def _maker(self) -> ApiKey | None:
-        """Return the key that this is asked with, held until the commit: what it makes goes with it."""
+        """Return the key that this is asked with, if it is there still: what it makes goes with it."""
         if self.caller.api_key_id is None:
             return None
-        maker = self.session.get(ApiKey, self.caller.api_key_id, with_for_update=True)
+        maker = self.session.get(ApiKey, self.caller.api_key_id)
         if maker is None:
             raise NotAuthenticated(API_KEY_REFUSED)
         return maker

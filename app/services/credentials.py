@@ -26,6 +26,7 @@ from app.engine.credentials.store import bound_to
 from app.engine.language.catalogue import NodeCatalogue
 from app.models import Credential
 from app.schemas.credential import CredentialChanges, CredentialDraft, CredentialForm
+from app.services.access import require_team
 from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.credential_data import read_data, require_no_more
@@ -56,7 +57,10 @@ class Credentials:
             InvalidInput: the data does not fit the kind, or hosts are missing; every problem at once.
             Conflict: the name is taken, or the owner has as many as they may have.
         """
-        owner_id = self.caller.id if draft.team is None else self._team(draft.team)
+        owner_id = self.caller.id
+        if draft.team is not None:
+            editor = TeamRole.EDITOR
+            owner_id = require_team(self.session, self.caller, draft.team, editor, hold=True).id
         data = read_data(draft.kind, draft.data, draft.allowed_hosts)
         self._require_room(owner_id, draft.name)
         credential_id, now = new_id(), self.clock.now()
@@ -139,7 +143,7 @@ class Credentials:
             PermissionDenied: the caller is no editor of its team.
             Conflict: enabled workflows use it, and it is not by `force`.
         """
-        credential = self._require(credential_id, TeamRole.EDITOR)
+        credential = self._require(credential_id, TeamRole.EDITOR, hold=True)
         if not force:
             self._require_unused(credential, "add `?force=true` to delete it all the same")
         self._record("credential.deleted", credential)
@@ -171,19 +175,13 @@ class Credentials:
         sealed = self.keys.seal(plain, bound_to(credential_id, owner_id))
         return {"ciphertext": sealed.ciphertext, "key_id": sealed.key_id}
 
-    def _require(self, credential_id: str, role: TeamRole) -> Credential:
-        credential = self.session.get(Credential, credential_id)
+    def _require(self, credential_id: str, role: TeamRole, *, hold: bool = False) -> Credential:
+        credential = self.session.get(Credential, credential_id, with_for_update=hold or None)
         if credential is None or credential.owner_id not in self.caller.owners:
             raise NotFound(f"There is no credential {credential_id}, or it is not yours.")
         if credential.owner_id != self.caller.id:
             self._require_role(credential.owner_id, role)
         return credential
-
-    def _team(self, team_id: str) -> str:
-        if team_id not in self.caller.teams:
-            raise NotFound(f"There is no team {team_id}, or you are not in it.")
-        self._require_role(team_id, TeamRole.EDITOR)
-        return team_id
 
     def _require_role(self, team_id: str, role: TeamRole) -> None:
         if not self.caller.teams[team_id].includes(role):

@@ -63,7 +63,8 @@ class Invitations:
         Raises:
             NotFound: there is none.
         """
-        found = self.session.get(Invitation, invitation_id)
+        # Locked, so that one whose token is accepted at this moment counts as accepted, and of two who withdraw it one does.
+        found = self.session.get(Invitation, invitation_id, with_for_update=True)
         if found is None:
             raise NotFound(f"There is no open invitation {invitation_id}.")
         self.session.delete(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from sqlalchemy import text
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -91,6 +92,7 @@ class KillSwitches:
 
     def set_all(self, mode: SwitchMode, reason: str | None) -> Sequence[KillSwitchForm]:
         """Stop everything; what is stopped already in this mode stays as it is. Returns the global switches."""
+        self._hold_all()
         found = self._global()
         if not any(switch.mode is mode for switch in found):
             draft = KillSwitchDraft(scope=SwitchScope.ALL, mode=mode, reason=reason or NO_REASON)
@@ -100,8 +102,14 @@ class KillSwitches:
 
     def lift_all(self) -> Sequence[KillSwitchForm]:
         """Lift every global switch; returns those that are left: none."""
+        self._hold_all()
         self._lift(self._global())
         return []
+
+    def _hold_all(self) -> None:
+        """Let nobody else set or lift a switch before the commit: two at once would both find the same ones set, or none."""
+        if self.session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time
+            self.session.execute(text("LOCK TABLE kill_switches IN EXCLUSIVE MODE"))
 
     def _global(self) -> Sequence[KillSwitch]:
         query = select(KillSwitch).where(KillSwitch.scope == SwitchScope.ALL)

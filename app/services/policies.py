@@ -21,7 +21,7 @@ from app.engine.guards.policies import (
 )
 from app.engine.guards.rules import PolicyRules
 from app.models import Policy as PolicyRow
-from app.models import PolicyRevision
+from app.models import PolicyRevision, Team, Workflow
 from app.schemas.policy import (
     PlatformPolicyForm,
     PolicyForm,
@@ -131,6 +131,7 @@ class Policies:
     ) -> None:
         """Save a policy as its next revision; what changes nothing is not saved."""
         stored = rules.model_dump(mode="json", exclude_defaults=True)
+        self._hold(place)
         row = self.session.get(PolicyRow, place, with_for_update=True)
         revision = 0 if row is None else row.revision
         if if_match is not None and revision not in if_match:
@@ -156,6 +157,16 @@ class Policies:
         record(
             self.session, self.caller, Change("policy.changed", "policy", target, owner_id, details)
         )
+
+    def _hold(self, place: Place) -> None:
+        """Let nobody else save this policy before the commit: a first one has no row yet that could be locked.
+
+        The platform's row is there from the start.
+        """
+        level, target = place
+        if level is not Level.PLATFORM:
+            of = Team if level is Level.TEAM else Workflow
+            self.session.get(of, target, with_for_update=True)
 
     def _form(self, place: Place, above: Sequence[Place]) -> PolicyForm:
         level, target = place

@@ -60,9 +60,9 @@ class Schedules:
             InvalidInput: the key, the expression, the time zone or the input does not hold, or the workflow requires a context that
                 it does not supply itself; every problem at once.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.EDITOR)
         # Held until the commit, so that of two at once neither finds room for the last one, or no schedule with the key.
-        self.session.refresh(workflow, with_for_update=True)
+        editor = TeamRole.EDITOR
+        workflow = require_workflow(self.session, self.caller, workflow_id, editor, hold=True)
         now = self.clock.now()
         if (before := self._made_with(workflow, key)) is not None:
             return form_of(before, now), False
@@ -145,11 +145,13 @@ class Schedules:
     def _require(
         self, workflow_id: str, schedule_id: str, role: TeamRole
     ) -> tuple[Workflow, Schedule]:
-        workflow = require_workflow(self.session, self.caller, workflow_id, role)
+        writes = role is TeamRole.EDITOR
+        # Whoever gives the workflow away holds it first, then its schedules; after that, they are not ours to change.
+        workflow = require_workflow(self.session, self.caller, workflow_id, role, hold=writes)
         query = select(Schedule).where(
             col(Schedule.id) == schedule_id, col(Schedule.workflow_id) == workflow_id
         )
-        if role is TeamRole.EDITOR:
+        if writes:
             # A worker that fires it moves it on: neither may write over the other.
             query = query.with_for_update()
         found = self.session.exec(query).first()

@@ -86,7 +86,7 @@ def end_session(session: Session, caller: Caller, session_id: str) -> None:
     Raises:
         NotFound: it is none of theirs, or over.
     """
-    found = session.get(UserSession, session_id)
+    found = session.get(UserSession, session_id, with_for_update=True)
     if found is None or found.user_id != caller.id:
         raise NotFound(f"There is no session {session_id}, or it is not yours.")
     _end(session, found, caller, "session.ended")

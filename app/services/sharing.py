@@ -53,8 +53,7 @@ class Shares:
             PermissionDenied: the caller is no owner of it.
             Conflict: it is theirs already, or there is no room for more.
         """
-        workflow = require_workflow(self.session, self.caller, workflow_id, TeamRole.OWNER)
-        grantee = self._grantee(wanted)
+        workflow, grantee = self._hold(workflow_id, TeamRole.OWNER, wanted)
         if grantee.id == workflow.owner_id:
             raise Conflict(f"The workflow is {grantee.name}'s own: there is nothing to share.")
         share = self.session.get(WorkflowShare, (workflow.id, grantee.id))
@@ -82,13 +81,21 @@ class Shares:
         """
         is_own = wanted.user == self.caller.email
         role = TeamRole.VIEWER if is_own else TeamRole.OWNER
-        workflow = require_workflow(self.session, self.caller, workflow_id, role)
-        grantee = self._grantee(wanted)
+        workflow, grantee = self._hold(workflow_id, role, wanted)
         share = self.session.get(WorkflowShare, (workflow.id, grantee.id))
         if share is None:
             raise NotFound(f"The workflow is not shared with {grantee.name}.")
         self.session.delete(share)
         self._record("workflow.unshared", workflow, grantee, share.role)
+
+    def _hold(self, workflow_id: str, role: TeamRole, wanted: Grantee) -> tuple[Workflow, Owner]:
+        """Return a workflow of which nobody else changes owner or shares before the commit, and whom it is about.
+
+        Whoever changes either locks the team first, then the workflow, and only then may look at what there is.
+        """
+        require_workflow(self.session, self.caller, workflow_id, role)
+        grantee = self._grantee(wanted)
+        return require_workflow(self.session, self.caller, workflow_id, role, hold=True), grantee
 
     def _grantee(self, wanted: Grantee) -> Owner:
         if wanted.user is not None:
@@ -104,11 +111,9 @@ class Shares:
         named = select(TeamName.team_id).where(TeamName.name == team_key(team))
         team_id = parse_id(team) or self.session.exec(named).first()
         there_is = select(Team.id).where(Team.id == team_id, col(Team.deleted_at).is_(None))
-        return self.session.exec(there_is).first()
+        return self.session.exec(there_is.with_for_update(read=True)).first()
 
     def _require_room(self, workflow: Workflow, grantee: Owner) -> None:
-        # Held until the commit, so that two who count at once do not both find room for the last one.
-        self.session.refresh(workflow, with_for_update=True)
         count = select(func.count())
         of_it = count.where(col(WorkflowShare.workflow_id) == workflow.id)
         if self.session.exec(of_it).one() >= MAX_SHARES:

@@ -54,7 +54,7 @@ class UserAdmin:
             NotFound: there is no such account.
             Conflict: it is the last active administrator.
         """
-        admins = self._admins()
+        admins = hold_admins(self.session)
         user = self.session.get(User, user_id, with_for_update=True)
         if user is None:
             raise NotFound(f"There is no account {user_id}.")
@@ -80,16 +80,20 @@ class UserAdmin:
         user.active = True
         self._record("user.opened", user, {})
 
-    def _admins(self) -> Sequence[str]:
-        """Return who is an active administrator, held in one order: of two who demote each other, one comes second."""
-        query = (
-            select(User.id)
-            .where(User.role == Role.ADMIN, col(User.active))
-            .order_by(col(User.id))
-            .with_for_update()
-        )
-        return self.session.exec(query).all()
-
     def _record(self, action: str, user: User, details: dict[str, str]) -> None:
         change = Change(action, "user", user.id, user.id, {"email": user.email, **details})
         record(self.session, self.caller, change)
+
+
+def hold_admins(session: Session) -> Sequence[str]:
+    """Return who is an active administrator, held in one order: of two who demote each other, one comes second.
+
+    Whoever is to change a role holds them first, before any account.
+    """
+    query = (
+        select(User.id)
+        .where(User.role == Role.ADMIN, col(User.active))
+        .order_by(col(User.id))
+        .with_for_update()
+    )
+    return session.exec(query).all()

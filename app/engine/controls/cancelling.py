@@ -17,9 +17,19 @@ def cancel_runs(connection: Connection, run_ids: Sequence[str], control: Control
 
     A worker that holds one finds its writes refused, and interrupts its attempts within a second.
     """
-    lock_runs(connection, run_ids)
+    tree = store.FIND_TREE.run(connection, [{"id": run_id} for run_id in sorted(set(run_ids))])
+    # All of them before anything is written, in one order: a worker may hold one of the children, and want one of the parents.
+    held = frozenset(row.id for row in tree)
+    lock_runs(connection, sorted(held))
+    return _cancel(connection, run_ids, control, held)
+
+
+def _cancel(
+    connection: Connection, run_ids: Sequence[str], control: Control, held: frozenset[str]
+) -> frozenset[str]:
+    """Cancel runs that are held, and those below them; one that has begun below them meanwhile is left to a duty."""
     rows = [{"id": run_id} for run_id in sorted(set(run_ids))]
-    children = [row.id for row in store.FIND_CHILDREN.run(connection, rows)]
+    children = held.intersection(row.id for row in store.FIND_CHILDREN.run(connection, rows))
     cancelled = frozenset(
         row.id for row in store.CANCEL.run(connection, rows, now=control.at, control=control.stored)
     )
@@ -27,10 +37,8 @@ def cancel_runs(connection: Connection, run_ids: Sequence[str], control: Control
         return cancelled
     ended = [{"id": run_id} for run_id in sorted(cancelled)]
     store.CANCEL_STEPS.run(connection, ended, now=control.at, commits=CHECKPOINTS_PER_EPOCH)
+    because = control.reason or "The run that waited for it was cancelled."
+    below = replace(control, reason=because)
+    others = _cancel(connection, sorted(children), below, held) if children else frozenset()
     close_waits_of(connection, sorted(cancelled))
-    if children:
-        below = replace(
-            control, reason=control.reason or "The run that waited for it was cancelled."
-        )
-        cancelled |= cancel_runs(connection, children, below)
-    return cancelled
+    return cancelled | others

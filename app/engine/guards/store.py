@@ -20,7 +20,10 @@ SET_SWITCHES = Statement(
 )
 # Those whose time is up are lifted, by nobody.
 EXPIRE = Statement(
-    "UPDATE kill_switches SET lifted_at = expires_at WHERE lifted_at IS NULL AND expires_at <= :now",
+    """
+    UPDATE kill_switches SET lifted_at = expires_at
+    WHERE id IN (SELECT id FROM kill_switches WHERE lifted_at IS NULL AND expires_at <= :now {skip_locked})
+    """,
     takes={"now": UtcDateTime()},
 )
 NEXT_EXPIRY = "SELECT min(expires_at) FROM kill_switches WHERE lifted_at IS NULL"

@@ -33,7 +33,8 @@ def start_hooks(connection: Connection, now: datetime, batch: int) -> tuple[int,
             place = f"workflow:{run.workflow_id}"
             calls[run.parent_run_id or "", place] = _refused(run, place, answer)
     if calls:
-        store.PUT_CALLS.run(connection, list(calls.values()))
+        # In one order everywhere: two transactions with the same rows must not wait for each other.
+        store.PUT_CALLS.run(connection, [calls[key] for key in sorted(calls)])
     store.CLEAR_HOOKS.run(connection, [{"id": row.id} for row in ended])
     return len(ended), [run.run_id for run in answers if isinstance(run, Accepted)]
 

@@ -58,17 +58,19 @@ PUT_CALLS = Statement(
     rows={"run_id": "uuid", "url": "text", "next_try_at": "timestamptz", "last_error": "text"},
 )
 # Take calls that are due, of each owner in turn: whoever has many slow ones keeps nobody else's waiting. Should this worker
-# die, they are due again at `:again`; what another worker has just taken is due no more.
+# die, they are due again at `:again`; what another worker is taking just now is passed over.
 TAKE_CALLS = Statement(
     """
     UPDATE hook_calls SET tries = tries + 1, next_try_at = :again
-    WHERE next_try_at <= :now AND (run_id, url) IN (
-        SELECT run_id, url FROM (
-            SELECT h.run_id, h.url, h.next_try_at,
-                   ROW_NUMBER() OVER (PARTITION BY (SELECT r.owner_id FROM runs r WHERE r.id = h.run_id)
-                                      ORDER BY h.next_try_at, h.run_id, h.url) AS nth
-            FROM hook_calls h WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
-        ) AS due ORDER BY nth, next_try_at, run_id, url LIMIT :batch)
+    WHERE (run_id, url) IN (
+        SELECT run_id, url FROM hook_calls WHERE next_try_at <= :now AND (run_id, url) IN (
+            SELECT run_id, url FROM (
+                SELECT h.run_id, h.url, h.next_try_at,
+                       ROW_NUMBER() OVER (PARTITION BY (SELECT r.owner_id FROM runs r WHERE r.id = h.run_id)
+                                          ORDER BY h.next_try_at, h.run_id, h.url) AS nth
+                FROM hook_calls h WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
+            ) AS due ORDER BY nth, next_try_at, run_id, url LIMIT :batch)
+        {skip_locked})
     RETURNING run_id, url, tries
     """,
     takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
@@ -76,7 +78,10 @@ TAKE_CALLS = Statement(
 )
 # Put calls off that are due, without a try.
 POSTPONE_CALLS = Statement(
-    "UPDATE hook_calls SET next_try_at = :again WHERE next_try_at <= :now",
+    """
+    UPDATE hook_calls SET next_try_at = :again
+    WHERE (run_id, url) IN (SELECT run_id, url FROM hook_calls WHERE next_try_at <= :now {skip_locked})
+    """,
     takes={"now": UtcDateTime(), "again": UtcDateTime()},
 )
 # Put calls off that were just taken, as if they had not been.

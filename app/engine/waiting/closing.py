@@ -17,8 +17,9 @@ def close_waits(connection: Connection, keys: Sequence[Mapping[str, Any]]) -> No
 
 
 def close_waits_of(connection: Connection, run_ids: Sequence[str]) -> None:
-    """Forget every wait of runs that are over."""
+    """Forget every wait of runs that are over; runs that go on although one of these waited for them will be cancelled."""
     rows = [{"id": run_id} for run_id in run_ids]
+    store.ABANDON_ALL.run(connection, rows)
     _cancel_approvals(connection, store.CLOSE_ALL.run(connection, rows))
 
 

@@ -32,15 +32,20 @@ OPEN = Statement(
         "fresh": "boolean",
     },
 )
+_ABANDON = "UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL WHERE kind = 'run'"
+_GOES_ON = """
+    EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.child_run_id
+            AND runs.status IN ('queued', 'running', 'waiting', 'paused'))
+"""
 # Leave waits for runs that still go on: without `on_due` they are abandoned, and their runs will be cancelled.
 ABANDON = Statement(
-    """
-    UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL
-    WHERE kind = 'run' AND (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {rows})
-      AND EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.child_run_id
-                  AND runs.status IN ('queued', 'running', 'waiting', 'paused'))
-    """,
+    f"{_ABANDON} AND (run_id, path, attempt) IN (SELECT run_id, path, attempt FROM {{rows}}) AND {_GOES_ON}",  # noqa: S608 - constants of ours
     rows=KEY,
+)
+# Leave those of runs that are over.
+ABANDON_ALL = Statement(
+    f"{_ABANDON} AND run_id {{among_ids}} AND {_GOES_ON}",
+    rows={"id": "uuid"},
 )
 # Forget waits whose steps are settled, but for those that are abandoned.
 CLOSE = Statement(
@@ -52,9 +57,10 @@ CLOSE = Statement(
     rows=KEY,
     returns=CLOSED,
 )
-# Forget every wait of runs that are over.
+# Forget every wait of runs that are over, but for those that are abandoned.
 CLOSE_ALL = Statement(
-    "DELETE FROM waits WHERE run_id {among_ids} RETURNING run_id, path, attempt, kind",
+    "DELETE FROM waits WHERE run_id {among_ids} AND (kind <> 'run' OR on_due IS NOT NULL) "
+    "RETURNING run_id, path, attempt, kind",
     rows={"id": "uuid"},
     returns=CLOSED,
 )

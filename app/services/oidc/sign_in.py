@@ -14,7 +14,7 @@ from app.services.audit import Change, record
 from app.services.callers import caller_of
 from app.services.oidc.identity import Identity, SignInRefused, SignInRules
 from app.services.sessions import SignedIn, Visit, begin_session, end_all
-from app.services.user_admin import UserAdmin
+from app.services.user_admin import UserAdmin, hold_admins
 from app.services.users import CLOSED, add_user
 
 NO_ADDRESS = "The provider tells no verified e-mail address of you, so that no account can be found or made: verify it there."
@@ -48,6 +48,8 @@ def _linked(session: Session, identity: Identity) -> User | None:
 
 def _link(session: Session, identity: Identity, rules: SignInRules, visit: Visit) -> User:
     email = _address(identity)
+    if rules.roles is not None:
+        hold_admins(session)
     user = session.exec(select(User).where(User.email == email).with_for_update()).first()
     if user is None:
         user = _new_account(session, email, identity, rules, visit)

@@ -314,9 +314,8 @@ async def test_the_catalogue_shows_where_credentials_go(ada: Caller) -> None:
     assert field["anyOf"][0]["format"] == "credential"
 
 
-@pytest.mark.usefixtures("ada")
-async def test_a_team_shares_by_role(container: Container) -> None:
-    team = new_id()
+async def test_a_team_shares_by_role(ada: Caller, container: Container) -> None:
+    team = (await ada.post("/teams", {"name": "Sales"})).json()["id"]
     with transaction(container.engine) as session:
         user = session.exec(select(User)).one()
         me = caller_of(user)

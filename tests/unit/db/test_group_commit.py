@@ -118,3 +118,22 @@ async def test_closing_flushes_what_is_pending_and_takes_nothing_more() -> None:
     assert pending.result() == 10
     with pytest.raises(Unavailable):
         group.put(2)
+
+
+class _Deadlock(Exception):
+    pgcode = "40P01"
+
+
+async def test_items_whose_batch_met_another_one_in_a_circle_are_flushed_one_by_one() -> None:
+    deadlock = OperationalError("INSERT", {}, _Deadlock())
+    flush = Flushes(lambda items: deadlock if len(items) > 1 else None)
+    group = commits(flush)
+    flush.gate.clear()
+
+    first = group.put(1)
+    await asyncio.sleep(0)
+    others = [group.put(item) for item in (2, 3)]
+    flush.gate.set()
+
+    assert await asyncio.gather(first, *others) == [10, 20, 30]
+    assert flush.batches[-2:] == [[2], [3]]
