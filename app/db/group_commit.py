@@ -29,8 +29,8 @@ class GroupCommit(Generic[Item, Result]):
 
     `flush` writes a batch in one transaction and returns one result, or exception, per item, in order. When it raises
     because of the data, the batch is flushed again item by item, so that only the guilty one fails; and when its transaction
-    and another one have waited for each other: an item by itself does not hold one thing while it waits for another. `observe` is told the
-    size of each batch.
+    and another one have waited for each other: an item by itself does not hold one thing while it waits for another.
+    `observe` is told the size of each batch.
     """
 
     def __init__(

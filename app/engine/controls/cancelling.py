@@ -17,11 +17,20 @@ def cancel_runs(connection: Connection, run_ids: Sequence[str], control: Control
 
     A worker that holds one finds its writes refused, and interrupts its attempts within a second.
     """
-    tree = store.FIND_TREE.run(connection, [{"id": run_id} for run_id in sorted(set(run_ids))])
     # All of them before anything is written, in one order: a worker may hold one of the children, and want one of the parents.
-    held = frozenset(row.id for row in tree)
+    held = _with_those_below(connection, run_ids)
     lock_runs(connection, sorted(held))
     return _cancel(connection, run_ids, control, held)
+
+
+def _with_those_below(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
+    """Return runs, those that steps of them wait for, and so on: level by level, each looked up in the index."""
+    found, level = set(run_ids), set(run_ids)
+    while level:
+        rows = [{"id": run_id} for run_id in sorted(level)]
+        level = {row.id for row in store.FIND_CHILDREN.run(connection, rows)} - found
+        found |= level
+    return frozenset(found)
 
 
 def _cancel(

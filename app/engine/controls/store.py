@@ -30,20 +30,6 @@ CANCEL_STEPS = Statement(
     rows={"id": "uuid"},
     takes={"now": UtcDateTime(), "commits": BigInteger()},
 )
-# These runs, and all that are below them: runs that steps wait for, and those that steps of these wait for.
-FIND_TREE = Statement(
-    """
-    WITH RECURSIVE tree(id) AS (
-        SELECT v.id FROM {rows}
-        UNION
-        SELECT w.child_run_id FROM tree JOIN waits w ON w.run_id = tree.id
-        WHERE w.kind = 'run' AND w.child_run_id IS NOT NULL
-    )
-    SELECT id FROM tree
-    """,
-    rows={"id": "uuid"},
-    returns={"id": Id()},
-)
 # Runs that steps of these runs wait for.
 FIND_CHILDREN = Statement(
     """

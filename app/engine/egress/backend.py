@@ -124,9 +124,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
         if self._head:
-            with suppress(
-                httpcore.WriteError
-            ):  # httpcore reads on as well: the answer may be there already
+            with suppress(httpcore.WriteError):  # as httpcore does: the answer may be there already
                 await self.write(b"", timeout)
         self._head = None
         return await self._stream.read(max_bytes, timeout)

@@ -62,7 +62,7 @@ PUT_CALLS = Statement(
 TAKE_CALLS = Statement(
     """
     UPDATE hook_calls SET tries = tries + 1, next_try_at = :again
-    WHERE (run_id, url) IN (
+    WHERE next_try_at <= :now AND (run_id, url) IN (
         SELECT run_id, url FROM hook_calls WHERE next_try_at <= :now AND (run_id, url) IN (
             SELECT run_id, url FROM (
                 SELECT h.run_id, h.url, h.next_try_at,
@@ -80,7 +80,7 @@ TAKE_CALLS = Statement(
 POSTPONE_CALLS = Statement(
     """
     UPDATE hook_calls SET next_try_at = :again
-    WHERE (run_id, url) IN (SELECT run_id, url FROM hook_calls WHERE next_try_at <= :now {skip_locked})
+    WHERE next_try_at <= :now AND (run_id, url) IN (SELECT run_id, url FROM hook_calls WHERE next_try_at <= :now {skip_locked})
     """,
     takes={"now": UtcDateTime(), "again": UtcDateTime()},
 )

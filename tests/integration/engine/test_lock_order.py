@@ -35,7 +35,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 def _runs(engine: Engine, number: int) -> list[str]:
     """Make runs of nobody in particular; their ids grow."""
-    ids = [new_id() for _ in range(number)]
+    ids = sorted(new_id() for _ in range(number))
     runs = [
         NewRun(new_id(), new_id(), new_id(), 1, TriggerKind.MANUAL, None, id=run_id)
         for run_id in ids
