@@ -1,7 +1,7 @@
 """Start runs for callers: who may, which version, with what input; many triggers in one commit.
 
-The workflow is read in the transaction that inserts the run, so a disabled workflow or a rotated token counts at once,
-in every API process, with no cache to go stale.
+The workflow is read right before the run is inserted, for each batch anew, so a disabled workflow or a rotated token counts
+at once, in every API process, with no cache to go stale.
 """
 
 import asyncio

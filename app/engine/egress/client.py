@@ -1,7 +1,6 @@
 """The HTTP client that nodes get as `context.http`."""
 
 import asyncio
-from http.cookiejar import CookieJar
 from typing import Any
 
 import httpcore
@@ -21,11 +20,32 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 MAX_REDIRECTS = 5
 
 
+class _NoCookies(httpx.Cookies):
+    """Keeps no cookie: the client is shared by the runs of all users."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Let the cookies of a response pass."""
+
+
 class GuardedClient(httpx.AsyncClient):
     """An httpx client whose every call has a total deadline and a size limit.
 
     A caller narrows or widens them by `extensions={"total_seconds": 5, "max_response_bytes": 65_536}`.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._none = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """Return none, whatever was answered."""
+        return self._none
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        del cookies
+        raise AttributeError("This client keeps no cookies: send them in a header.")
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request and follow its redirects, all within one deadline."""
@@ -39,13 +59,6 @@ class GuardedClient(httpx.AsyncClient):
         )
         request.extensions = {**given, CALL: call}
         return await super().send(request, **options)
-
-
-class _ForgetfulJar(CookieJar):
-    """Keeps no cookie: the client is shared by the runs of all users."""
-
-    def extract_cookies(self, *_: Any) -> None:
-        """Let the cookies of a response pass."""
 
 
 def build_client(
@@ -64,6 +77,5 @@ def build_client(
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": READABLE},
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         max_redirects=MAX_REDIRECTS,
-        cookies=_ForgetfulJar(),
         trust_env=False,
     )

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -31,9 +32,19 @@ SET_BY_THE_PLATFORM = re.compile(
 )
 
 
+@lru_cache(maxsize=256)
+def _parse(url: str) -> httpx.URL:
+    """Return a URL, which nobody changes: the same ones are called again and again.
+
+    Raises:
+        httpx.InvalidURL: it is none.
+    """
+    return httpx.URL(url)
+
+
 def _check_url(value: str) -> str:
     try:
-        url = httpx.URL(value)
+        url = _parse(value)
     except httpx.InvalidURL as error:
         raise ValueError(f"is no URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
@@ -225,7 +236,7 @@ def _follows(config: Config) -> bool:
 
 
 def _url_of(config: Config) -> httpx.URL:
-    url, query = httpx.URL(config.url), _without_nulls(config.query)
+    url, query = _parse(config.url), _without_nulls(config.query)
     # Merging writes the whole query anew, which would break a signed URL.
     return url.copy_merge_params(query) if query else url
 

@@ -105,3 +105,10 @@ async def test_an_answer_that_comes_before_the_request_is_written_counts(
     answer = await client.post(URL, content=b"body")
 
     assert answer.text == "yes"
+
+
+async def test_cookies_are_not_kept_for_the_runs_of_others(client: httpx.AsyncClient) -> None:
+    with pytest.raises(AttributeError, match="send them in a header"):
+        client.cookies = httpx.Cookies({"a": "b"})
+
+    assert not client.cookies
