@@ -1,7 +1,8 @@
 """The yardsticks: what is left when everything that makes a platform is taken away.
 
 `endpoint` reads a request and answers 202 without doing anything, as plain ASGI on uvicorn. `inserts_per_second` is one
-process that inserts small rows into Postgres, each caller waiting for its own commit, which others share.
+process that inserts small rows into Postgres, each caller waiting for its own commit, which others share. `way_seconds` is
+what cannot be left out between a webhook and its effect: a request, three commits, another request.
 """
 
 import asyncio
@@ -20,7 +21,9 @@ from app.core.ids import new_id
 from app.db.group_commit import GroupCommit
 from app.db.statement import Statement
 from app.embedded.waiting import wait_until
+from benchmarks.http_client import Connection, post
 from benchmarks.load import Job, load
+from benchmarks.percentiles import percentile
 from benchmarks.platform import HOST, free_port
 from benchmarks.shapes import BODY
 
@@ -31,6 +34,8 @@ INSERT = Statement(
 ANSWER = b'{"run_id": "019a0000-0000-7000-8000-000000000000", "status": "queued"}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
 START_SECONDS = 20
+PAUSE_SECONDS = 0.005
+"""Between two things that are measured by themselves: everything has cooled down a little, as between two webhooks."""
 Message = dict[str, Any]
 
 
@@ -80,6 +85,32 @@ async def _insert(engine: Engine, tasks: int, seconds: float) -> float:
     rows = sum(await asyncio.gather(*(insert_on() for _ in range(tasks))))
     await commits.close()
     return rows / seconds
+
+
+def way_seconds(engine: Engine, samples: int) -> float:
+    """Return the median of two bare requests and three commits of a row, one after the other."""
+    with engine.begin() as connection:
+        connection.execute(text(CREATE))
+    with _serving() as url:
+        requests, commits = uvloop.run(_one_by_one(engine, f"{url}/", samples))
+    return 2 * percentile(requests, 0.5) + 3 * percentile(commits, 0.5)
+
+
+async def _one_by_one(engine: Engine, url: str, samples: int) -> tuple[list[float], list[float]]:
+    requests, commits = [], []
+    connection = await Connection.open(url)
+    for number in range(samples):
+        await asyncio.sleep(PAUSE_SECONDS)
+        began = time.perf_counter()
+        await connection.ask(post(url, BODY, f"bare-{number}"))
+        requests.append(time.perf_counter() - began)
+        await asyncio.sleep(PAUSE_SECONDS)
+        began = time.perf_counter()
+        with engine.begin() as transaction:
+            INSERT.run(transaction, [{"id": new_id(), "body": BODY}])
+        commits.append(time.perf_counter() - began)
+    connection.close()
+    return requests, commits
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from benchmarks.bare import inserts_per_second, requests_per_second
+from benchmarks.bare import inserts_per_second, requests_per_second, way_seconds
 from benchmarks.load import Job, load
 from benchmarks.platform import running
 from benchmarks.queries import settled
@@ -52,6 +52,12 @@ class Bench:
         """Rows that a bare group-commit loop inserts in a second."""
         with running() as platform:
             return inserts_per_second(platform.engine, CONNECTIONS, self.extent.short_seconds)
+
+    @cached_property
+    def bare_way_ms(self) -> float:
+        """Milliseconds of what cannot be left out between a webhook and its effect."""
+        with running() as platform:
+            return way_seconds(platform.engine, self.extent.samples) * 1000
 
     def ratios(self, value: float) -> tuple[tuple[str, float], ...]:
         """Return a rate's parts of both yardsticks."""

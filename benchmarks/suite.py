@@ -47,6 +47,11 @@ FIGURES: dict[str, Callable[[Bench], Findings]] = {
     "fairness": fairness.measure,
     "history": history.measure,
 }
+YARDSTICKS = {
+    "bare_requests": "bare uvicorn {:,.0f}/s",
+    "bare_inserts": "bare inserts {:,.0f}/s",
+    "bare_way_ms": "the bare way {:.2f} ms: two bare requests and three commits, one after the other",
+}
 HERE = Path(__file__).resolve().parent
 
 
@@ -71,11 +76,7 @@ def measure(extent: Extent, names: Sequence[str]) -> tuple[str, str]:
     bench, neighbours = Bench(extent), Neighbours()
     found = merged([_one(bench, name) for name in names])
     known = vars(bench)  # yardsticks are there once they were needed
-    yardsticks = {
-        name: known[key]
-        for name, key in (("bare uvicorn", "bare_requests"), ("bare inserts", "bare_inserts"))
-        if key in known
-    }
+    yardsticks = [text.format(known[key]) for key, text in YARDSTICKS.items() if key in known]
     circumstances = Circumstances(extent.name, cores(), describe(), yardsticks, neighbours.share())
     return render(found, circumstances), load_chart(found.curve) if found.curve else ""
 

@@ -5,7 +5,7 @@ from benchmarks.report import Circumstances, figures_table, render, shown, table
 
 BUDGET = Budget("3 steps", 1, 1_000, {"API": 300.0, "worker": 600.0, "Postgres": 100.0})
 CIRCUMSTANCES = Circumstances(
-    "quick", 2, {"machine": "two cores"}, {"bare uvicorn": 9_000.0}, neighbours=0.25
+    "quick", 2, {"machine": "two cores"}, ["bare uvicorn 9,000/s"], neighbours=0.25
 )
 
 
