@@ -46,3 +46,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that only reads, each statement for itself: cheaper than a transaction, and locks nobody out."""
     with engine.connect() as connection:
         yield connection.execution_options(**{READS_ONLY: True}, isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection that only reads, and whose statements all see the database as it is at the first of them."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite's transactions are like that
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection

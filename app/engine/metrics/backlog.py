@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Integer, String
 from app.core.clock import Clock
 from app.core.ids import first_id_at
 from app.core.statuses import FINAL_RUN_STATUSES, RunStatus
+from app.db.session import snapshot
 from app.db.statement import ANY_ID, LAST_ID, Statement
 from app.db.types import Id, Status, UtcDateTime
 from app.engine.guards.store import COUNT_HELD
@@ -120,7 +121,7 @@ class BacklogReader:
         """
         with self._lock:
             if self._last is None or self._clock.monotonic() >= self._good_until:
-                with self._engine.connect() as connection:
+                with snapshot(self._engine) as connection:
                     self._last = read_backlog(connection)
                 self._good_until = self._clock.monotonic() + KEEP_SECONDS
             return self._last
@@ -133,7 +134,7 @@ def read_recent(connection: Connection, now: datetime) -> Mapping[RunStatus, int
 
 
 def read_backlog(connection: Connection) -> Backlog:
-    """Return what stands in the database."""
+    """Return what stands in the database; to be at one moment, it must be read in a `snapshot`."""
     now = database_now(connection)
     queued = QUEUED.run(connection)[0]
     held = {row.worker_id: row.runs for row in HELD.run(connection)}

@@ -217,6 +217,7 @@ async def test_an_operator_sees_the_status(ada: Caller, http: httpx.AsyncClient)
     await _start(ada)
     await _start(ada, WAITS)
     await _until(http, "runs", 1, status="waiting")
+    await _until(http, "runs", 0, status="queued")
 
     status = (await ada.get("/admin/status")).json()
 
