@@ -25,6 +25,23 @@ SHOWN_HEADERS = (
 """What a response's evidence tells of its headers."""
 
 
+async def read_body(response: httpx.Response, limit: int) -> bytes:
+    """Return a body of so many bytes at most.
+
+    Raises:
+        Fail: it is larger.
+    """
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            raise Fail(
+                f"The response is larger than {limit} bytes: raise `max_response_bytes` or ask for less.",
+                code="response_too_large",
+            )
+    return bytes(content)
+
+
 def body_of(response: httpx.Response, content: bytes, form: str) -> Any:
     """Return a body as JSON or text, as its type or the config says.
 

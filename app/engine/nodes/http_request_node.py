@@ -11,7 +11,7 @@ import pydantic_core
 from pydantic import AfterValidator, model_validator
 
 from app.engine.nodes._http_auth import KINDS, exchange
-from app.engine.nodes._http_response import body_of, evidence_of, retry_after, text_of
+from app.engine.nodes._http_response import body_of, evidence_of, read_body, retry_after, text_of
 from app.engine.sdk import (
     Context,
     CredentialName,
@@ -194,7 +194,7 @@ class HttpRequest(Node[Config, Output]):
             request = _request_of(config, context.idempotency_key)
             follow = _follows(config)
             async with exchange(context, request, config.credential, follow=follow) as response:
-                content = await _read(response, config.max_response_bytes)
+                content = await read_body(response, config.max_response_bytes)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _failure_of(error) from None
         if config.evidence:
@@ -255,18 +255,6 @@ def _content_of(config: Config, headers: httpx.Headers) -> dict[str, Any]:
 
 def _without_nulls(fields: Fields) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > limit:
-            raise Fail(
-                f"The response is larger than {limit} bytes: raise `max_response_bytes` or ask for less.",
-                code="response_too_large",
-            )
-    return bytes(content)
 
 
 def _failure_of(error: httpx.HTTPError | httpx.InvalidURL) -> Fail | Retry:
