@@ -15,6 +15,7 @@ from app.api.application import create_app
 from app.api.container import Container
 from app.core.config import Settings
 from app.core.security import passwords
+from app.engine.delivery.process import WorkerProcess
 
 KEY = "a secret key that is long enough for a test"
 PASSWORD = "correct horse battery"
@@ -132,3 +133,12 @@ async def log_in(http: httpx.AsyncClient, email: str, password: str = PASSWORD) 
     answer = await http.post("/api/v1/login", data={"username": email, "password": password})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+@pytest.fixture
+async def worker(settings: Settings) -> AsyncIterator[None]:
+    """A worker drives the runs while the test lasts."""
+    process = WorkerProcess(settings)
+    process.begin()
+    yield
+    await process.end()

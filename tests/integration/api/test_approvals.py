@@ -1,7 +1,7 @@
 """People decide, through the API, while a worker drives the runs: on either database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,15 +12,15 @@ from sqlmodel import Session, col, select
 
 from app.api.container import Container
 from app.core.clock import SystemClock
-from app.core.config import Settings
 from app.engine.controls.cancelling import cancel_runs
 from app.engine.controls.control import Control
 from app.engine.delivery.dispatch import Dispatcher
-from app.engine.delivery.process import WorkerProcess
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.evidence.canonical import sha256_of
 from app.models import ApprovalLink, Evidence, Wait
 from tests.integration.api.conftest import Caller, Sign
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 PATIENCE_SECONDS = 20.0
 CFO, CEO = "cfo@example.com", "ceo@example.com"
@@ -42,14 +42,6 @@ class SetClock:
 
     def monotonic(self) -> float:
         return self.time.timestamp()
-
-
-@pytest.fixture(autouse=True)
-async def worker(settings: Settings) -> AsyncIterator[None]:
-    process = WorkerProcess(settings)
-    process.begin()
-    yield
-    await process.end()
 
 
 @pytest.fixture

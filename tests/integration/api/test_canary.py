@@ -1,16 +1,16 @@
 """A canary in the vault, through every path of the API: it is used, and no answer, log or store ever shows it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from app.api.container import Container
 from app.core.config import Settings
-from app.engine.delivery.process import WorkerProcess
 from tests.integration.api.conftest import Caller, Sign
 from tests.integration.engine.vault import Echo, echoing, slips
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 CANARY = "canary+4c7a19/secret=value"
 PATIENCE_SECONDS = 30.0
@@ -20,14 +20,6 @@ OVER = {"succeeded", "failed", "cancelled", "timed_out"}
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"egress_allow": ("127.0.0.0/8",)})
-
-
-@pytest.fixture(autouse=True)
-async def worker(settings: Settings) -> AsyncIterator[None]:
-    process = WorkerProcess(settings)
-    process.begin()
-    yield
-    await process.end()
 
 
 def _definition(echo: Echo) -> dict[str, Any]:

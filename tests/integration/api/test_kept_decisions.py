@@ -1,14 +1,13 @@
 """A decision counts for the run that it was given for: who may replay a run from behind an approval, while a worker drives it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from app.core.config import Settings
-from app.engine.delivery.process import WorkerProcess
 from tests.integration.api.conftest import Caller, Sign
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 PATIENCE_SECONDS = 20.0
 CFO = "cfo@example.com"
@@ -16,14 +15,6 @@ ASK = {"id": "sign_off", "type": "approval", "config": {"approvers": [CFO], "pro
 PAY = {"id": "pay", "type": "log", "config": {"message": "paid"}}
 TELL = {"id": "tell", "type": "log", "config": {"message": "told"}}
 WAITS, DONE = {"waiting"}, {"succeeded"}
-
-
-@pytest.fixture(autouse=True)
-async def worker(settings: Settings) -> AsyncIterator[None]:
-    process = WorkerProcess(settings)
-    process.begin()
-    yield
-    await process.end()
 
 
 @pytest.fixture
