@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Connection, text
 
-from app.core.clock import SystemClock
+from app.core.clock import SyncedClock, SystemClock
 from app.core.errors import Unavailable
 from app.core.ids import new_id
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
@@ -21,18 +21,32 @@ from app.engine import journal as journals
 from app.engine import lease_store, store
 from app.engine.attempt.context import LogLine
 from app.engine.checkpoint import Checkpoint, ended
+from app.engine.duties.signals import Signals
 from app.engine.intake import NewRun, accept
 from app.engine.journal import Journal, Verdict
 from app.engine.language.plan import RetryPolicy
+from app.engine.lease import Lease
 from app.engine.metrics.meters import WorkerMeters
 from app.engine.planning.decision import End
 from app.engine.planning.transitions import Succeeded, begin, settle
+from app.engine.waiting import store as waits
 from tests.integration.engine.world import World
 
 LOG = {"id": "hello", "type": "log", "config": {"message": "Hello"}}
 NOW = SystemClock().now()
 PATIENCE_SECONDS = 20.0
 POLICY = RetryPolicy()
+WAIT = {
+    "path": "nap",
+    "attempt": 1,
+    "owner_id": new_id(),
+    "kind": "timer",
+    "due_at": NOW,
+    "on_due": {},
+    "data": {},
+    "created_at": NOW,
+    "fresh": False,
+}
 Break = Callable[[bytes, bool], None]
 
 
@@ -134,6 +148,32 @@ async def test_a_run_whose_last_commit_is_not_answered_has_ended_and_is_let_go(
     assert len(world.logs(run_id)) == 1
 
 
+async def test_the_end_of_a_wait_is_kept_for_a_run_that_is_not_in_anybody_s_hands_yet(
+    world: World, holder: str
+) -> None:
+    runs = await claimed(world, holder, 2)
+    lease = Lease(world.engine, SyncedClock(), 60)
+    lease.begin()
+    nap = {"path": "nap", "attempt": 1, "resolution": {"output": 1, "port": "out"}}
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE runs SET worker_id = :id, signalled = true"), {"id": lease.worker_id}
+        )
+        waits.OPEN.run(connection, [{**WAIT, "run_id": run_id} for run_id in runs])
+        waits.RESOLVE.run(connection, [{**nap, "run_id": run_id} for run_id in runs])
+    held = dict.fromkeys(runs[:1], 1)
+    told: list[str] = []
+    signals = Signals(world.engine, lease, lambda: held, told.extend, lambda _: None)
+
+    signals.run_once()
+    assert told == runs[:1]
+
+    held = dict.fromkeys(runs, 1)
+    signals.run_once()
+    assert told == runs
+    assert signals.run_once() == {"signalled": 0, "gone": 0}
+
+
 async def test_of_a_batch_the_run_that_is_taken_while_it_waits_is_left_out(
     world: World, holder: str, journal: Journal
 ) -> None:
@@ -220,6 +260,21 @@ async def test_a_lone_trigger_waits_for_whoever_has_its_key_and_is_answered_by_w
 
     assert (answer.run_id == other.id, answer.duplicate) == (keeps, keeps)
     assert {run.id for run in world.runs()} == {before.run_id, answer.run_id}
+
+
+@pytest.mark.usefixtures("worker")
+async def test_what_a_claim_has_done_whose_commit_is_not_answered_is_not_done_again(
+    world: World, break_at: Break
+) -> None:
+    workflow_id = world.workflow(LOG, {"id": "nap", "type": "delay", "config": {"seconds": 0}})
+    await world.start(workflow_id)  # the worker knows by now what it may start
+    break_at(b"; COMMIT", True)
+
+    run = await world.start(workflow_id)
+
+    assert (run.status, run.epoch > 1) == (RunStatus.SUCCEEDED, True)
+    assert [row.path for row in world.attempts(run.id) if row.path == "hello"] == ["hello"]
+    assert len(world.logs(run.id)) == 1
 
 
 async def _until_somebody_waits(world: World, waiting: asyncio.Task[Any]) -> None:
