@@ -145,11 +145,17 @@ class Orchestrator:
             await self._drive(run)
         except asyncio.CancelledError:
             if not run.dropped:
-                now = self._shop.clock.now()
-                await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
+                await self._give_back(run)
         except Exception as error:
             log.exception("run_broken", run_id=run.id)
             await self._shop.journal.write(run.broken(error, self._shop.clock.now()))
+
+    async def _give_back(self, run: ActiveRun) -> None:
+        """Let go of a run in the middle of its attempts. What has ended is written first, if nobody knows whether it was."""
+        if run.unwritten is not None and await self._write(run, run.unwritten):
+            return
+        now = self._shop.clock.now()
+        await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
 
     async def _drive(self, run: ActiveRun) -> None:
         tasks: dict[asyncio.Task[Ended], StepState] = {}
@@ -161,16 +167,21 @@ class Orchestrator:
                     done = await self._next(run, tasks)
                     ended = [(tasks.pop(task), task.result()) for task in done]
                 checkpoint = await self._settle(run, ended)
-                run.leaving = checkpoint.leave is not None
-                verdict = await self._shop.journal.write(checkpoint)
-                if verdict is Verdict.LOST:
-                    log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
-                if verdict is Verdict.LOST or checkpoint.leave is not None:
+                if await self._write(run, checkpoint):
                     return
-                if verdict is Verdict.PAUSED:
-                    run.pause()
         finally:
             await _cancel(tasks)
+
+    async def _write(self, run: ActiveRun, checkpoint: Checkpoint) -> bool:
+        """Commit a checkpoint; returns whether the run is out of our hands by that."""
+        run.leaving, run.unwritten = checkpoint.leave is not None, checkpoint
+        verdict = await self._shop.journal.write(checkpoint)
+        run.unwritten = None
+        if verdict is Verdict.LOST:
+            log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
+        if verdict is Verdict.PAUSED:
+            run.pause()
+        return verdict is Verdict.LOST or run.leaving
 
     async def _start(
         self, run: ActiveRun, tasks: dict[asyncio.Task[Ended], StepState]
