@@ -94,7 +94,8 @@ def test_the_last_step_ends_the_run_in_its_own_checkpoint() -> None:
 
 
 def test_a_wait_whose_end_is_told_twice_counts_once() -> None:
-    run = held(FIRST_EPOCH, *({"id": name, "depends_on": [], **LOG} for name in "ab"))
+    steps: list[dict[str, object]] = [{"id": name, "depends_on": [], **LOG} for name in "ab"]
+    run = held(FIRST_EPOCH, *steps)
     run.advance((), (), NOW, draining=False)
     waits = [
         settle(state, NEVER, run.board.step(state.path).retry, NOW, lambda: 0.0)
