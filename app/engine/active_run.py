@@ -100,8 +100,6 @@ class ActiveRun:
     """The run that was asked for instead, whose slot it takes: under a cap on concurrent runs the oldest goes first."""
     leaving: bool = False
     """Set when its last checkpoint is on its way: the database may know already that it is nobody's."""
-    unwritten: Checkpoint | None = None
-    """The checkpoint that is on its way: whoever stops waiting for it does not know whether it was committed."""
     dropped: bool = False
     """Set when another worker may hold it by now: nothing of it is to be written any more."""
     scrubber: Scrubber = field(default_factory=Scrubber)

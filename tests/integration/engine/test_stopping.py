@@ -1,5 +1,6 @@
 """Workers that stop while the database does not answer: what their attempts have done is not done again."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from app.engine.checkpoint import Checkpoint
 from app.engine.delivery.process import WorkerProcess
 from app.engine.journal import Journal, Verdict
 from tests.integration.engine.gates import GATES
-from tests.integration.engine.world import World
+from tests.integration.engine.world import PATIENCE_SECONDS, World
 
 STEPS = [{"id": name, "type": "gated", "config": {"gate": name}} for name in "ab"]
 
@@ -68,3 +69,31 @@ async def test_a_step_that_ended_while_the_database_was_away_is_written_by_the_w
     assert [row.status for row in world.attempts(run_id) if row.path == "a"] == [
         AttemptStatus.SUCCEEDED
     ]
+
+
+async def test_an_attempt_that_ended_beside_one_that_cannot_be_written_is_not_made_again(
+    world: World, begin: Callable[[], WorkerProcess], away: list[int]
+) -> None:
+    worker = begin()
+    beside = [{**step, "depends_on": []} for step in STEPS]
+    run_id = (await world.trigger(world.workflow(*beside))).run_id
+    await world.until(lambda: GATES["a"].entered == GATES["b"].entered == 1)
+
+    away.append(0)
+    GATES["a"].opened.set()
+    await world.until(lambda: len(away) > 1)
+    GATES["b"].opened.set()
+    await _until_no_attempt_is_made()
+    away.clear()
+    await worker.end()
+    begin()
+    run = await world.ended(run_id)
+
+    assert run.status is RunStatus.SUCCEEDED
+    assert (GATES["a"].entered, GATES["b"].entered) == (1, 1)
+    assert [row.status for row in world.attempts(run_id)] == [AttemptStatus.SUCCEEDED] * 2
+
+
+async def _until_no_attempt_is_made() -> None:
+    making = [task for task in asyncio.all_tasks() if "carry_out" in str(task.get_coro())]
+    await asyncio.wait(making, timeout=PATIENCE_SECONDS)
