@@ -17,10 +17,11 @@ from app.core.errors import Unavailable
 from app.core.ids import new_id
 from app.core.statuses import AttemptStatus, RunStatus, TriggerKind
 from app.db.round_trips import RoundTripConnection
+from app.engine import dedupe, lease_store, store
 from app.engine import journal as journals
-from app.engine import lease_store, store
 from app.engine.attempt.context import LogLine
 from app.engine.checkpoint import Checkpoint, ended
+from app.engine.duties.idempotency import Idempotency
 from app.engine.duties.signals import Signals
 from app.engine.intake import NewRun, accept
 from app.engine.journal import Journal, Verdict
@@ -296,3 +297,25 @@ def _waits(world: World) -> bool:
                 )
             ).scalar_one()
         )
+
+
+async def test_a_key_that_a_duty_frees_at_the_same_moment_starts_a_run_that_there_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = world.workflow(LOG)
+    first = await world.trigger(workflow_id, key="k")
+    with world.engine.begin() as connection:
+        expired = NOW - timedelta(seconds=1)
+        connection.execute(text("UPDATE runs SET key_expires_at = :at"), {"at": expired})
+    free = dedupe.free_expired_keys
+
+    def free_after_the_duty(*given: Any) -> bool:
+        Idempotency(world.engine, SystemClock()).run_once()
+        return free(*given)
+
+    monkeypatch.setattr(dedupe, "free_expired_keys", free_after_the_duty)
+
+    later = await world.trigger(workflow_id, key="k")
+
+    assert later.duplicate is False
+    assert {run.id for run in world.runs()} == {first.run_id, later.run_id}
