@@ -32,6 +32,7 @@ from app.schemas.workflow import WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.owners import hold_account
 from app.services.policy_caps import require_within
 
 SHOWN_REVISIONS: Final = 20
@@ -131,6 +132,8 @@ class Policies:
     ) -> None:
         """Save a policy as its next revision; what changes nothing is not saved."""
         stored = rules.model_dump(mode="json", exclude_defaults=True)
+        if rules.budgets:
+            hold_account(self.session, self.caller.id)  # which may save so many of them
         self._hold(place)
         row = self.session.get(PolicyRow, place, with_for_update=True)
         revision = 0 if row is None else row.revision

@@ -18,7 +18,7 @@ from app.core.config import Settings
 from app.core.statuses import Role
 from app.engine.audit.appending import hold_chain
 from app.models import ApiKey, AuditEntry, Credential, Invitation, KillSwitch, WorkflowShare
-from app.services import api_keys
+from app.services import api_keys, credentials, policy_caps, sharing, teams
 from app.services.oidc.identity import Identity, SignInRules
 from app.services.oidc.sign_in import sign_in
 from app.services.sessions import Visit
@@ -253,6 +253,82 @@ async def test_of_two_keys_one_is_the_last_that_there_is_room_for(
     statuses = await meet(container, *(ada.post("/api-keys", draft) for draft in drafts))
 
     assert statuses == [201, 409]
+
+
+async def test_of_two_credentials_one_is_the_last_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "MAX_CREDENTIALS", 1)
+    team = (await ada.post("/teams", {"name": "Finance"})).json()["id"]
+
+    own, of_team = [
+        await meet(
+            container,
+            *(ada.post("/credentials", {"name": name} | whose | SECRET) for name in ("one", "two")),
+        )
+        for whose in ({}, {"team": team})
+    ]
+
+    assert (own, of_team) == ([201, 409], [201, 409])
+
+
+async def test_of_two_teams_one_is_the_last_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "MAX_TEAMS", 1)
+
+    statuses = await meet(container, *(ada.post("/teams", {"name": name}) for name in ("a", "b")))
+
+    assert statuses == [201, 409]
+
+
+async def test_of_two_teams_that_let_somebody_in_one_is_the_last_that_there_is_room_for(
+    ada: Caller, sign_up: Sign, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await sign_up("bob@example.com")
+    made = [(await ada.post("/teams", {"name": name})).json()["id"] for name in ("a", "b")]
+    monkeypatch.setattr(teams, "MAX_TEAMS", 1)
+
+    statuses = await meet(
+        container,
+        *(
+            ada.call("PUT", f"/teams/{team}/members/{bob.email}", json={"role": "viewer"})
+            for team in made
+        ),
+    )
+
+    assert statuses == [200, 409]
+
+
+async def test_of_two_shares_with_somebody_one_is_the_last_that_there_is_room_for(
+    ada: Caller, sign_up: Sign, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await sign_up("bob@example.com")
+    await ada.post("/teams", {"name": "Finance"})
+    monkeypatch.setattr(sharing, "MAX_GRANTED", 1)
+    paths = [f"/workflows/{(await ada.save())['id']}/shares" for _ in range(2)]
+
+    with_bob, with_team = [
+        await meet(
+            container,
+            *(ada.call("PUT", path, json={"role": "viewer"} | grantee) for path in paths),
+        )
+        for grantee in ({"user": bob.email}, {"team": "Finance"})
+    ]
+
+    assert (with_bob, with_team) == ([200, 409], [200, 409])
+
+
+async def test_of_two_policies_one_has_the_last_budgets_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_caps, "MAX_BUDGETS_OF_A_PERSON", 1)
+    paths = [f"/workflows/{(await ada.save())['id']}/policy" for _ in range(2)]
+    rules = {"budgets": [{"name": "llm_usd", "limit": 1}]}
+
+    statuses = await meet(container, *(ada.call("PUT", path, json=rules) for path in paths))
+
+    assert statuses == [200, 422]
 
 
 async def test_a_session_is_ended_once(ada: Caller, container: Container) -> None:
