@@ -1,6 +1,6 @@
 """What endpoints ask for: the caller, a session, parameters that are checked once for all."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from app.api.container import Container, container_of
 from app.api.rates import count_call, count_proof
+from app.api.turns import DatabaseTurn
 from app.core.errors import NotAuthenticated, NotFound, PreconditionFailed
 from app.core.ids import parse_id
 from app.core.permissions import Scope
@@ -48,19 +49,6 @@ async def get_container(request: Request) -> Container:
 
 
 Services = Annotated[Container, Depends(get_container)]
-
-
-async def database_turn(container: Services) -> AsyncIterator[None]:
-    """Wait for one of the turns that requests take at the database, and keep it until the session is committed.
-
-    A request runs in one thread after the other and keeps its connection in between. Were more of them let in than there are
-    connections, those without one would fill all threads with waiting for it, and those with one would get none to end in.
-    """
-    async with container.turns:
-        yield
-
-
-DatabaseTurn = Annotated[None, Depends(database_turn, scope="function")]
 
 
 async def current_proof(

@@ -93,7 +93,8 @@ async def come_back(
     identity = await provider.identify(code, attempt, _callback(base_url))
     rules = rules_of(container.settings)
     visit = visit_of(request, container)
-    signed_in = await run_in_threadpool(sign_in, container.engine, identity, rules, visit)
+    async with container.turns:
+        signed_in = await run_in_threadpool(sign_in, container.engine, identity, rules, visit)
     return tokens_of(container, signed_in)
 
 
