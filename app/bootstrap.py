@@ -116,6 +116,7 @@ def _install(venv: Path, requirements: Path, install: Install) -> None:
     elif venv.exists():
         shutil.rmtree(venv)
     install(venv, requirements)
+    _succeeds(_compile(venv, requirements.with_name("app")))
     write_stamp(venv, requirements)
     sys.stderr.write(f"Installed in {time.monotonic() - started:.1f} s.\n")
 
@@ -179,6 +180,14 @@ def _make_with_pip(venv: Path) -> list[str]:
     raise SetupError(
         "This Python has neither pip nor ensurepip: on Debian or Ubuntu run `apt install python3-venv`, then start again."
     )
+
+
+def _compile(venv: Path, sources: Path) -> list[str]:
+    """Return what compiles our own modules, as the installer has compiled the rest.
+
+    Else every process of the first start does so, and under PYTHONDONTWRITEBYTECODE those of every start: half a second more.
+    """
+    return [str(python_of(venv)), "-m", "compileall", "-q", "-j", "0", str(sources)]
 
 
 def _base_python() -> str:

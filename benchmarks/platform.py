@@ -23,7 +23,7 @@ from app.embedded.network import answers_ok
 from app.embedded.platform import READY_PATH
 from app.embedded.servers import servers_for
 from app.embedded.waiting import wait_until
-from benchmarks.processes import SUPERVISOR, cpu_seconds, resident_mb
+from benchmarks.processes import SUPERVISOR, cpu_seconds, private_mb, resident_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -67,6 +67,10 @@ class Platform:
         """Return the memory of its largest process of a kind."""
         return resident_mb(self.pid, kind)
 
+    def private_mb(self, kind: str) -> float:
+        """Return what of it no other process shares."""
+        return private_mb(self.pid, kind)
+
 
 @contextmanager
 def running(**settings: str) -> Iterator[Platform]:
@@ -96,6 +100,7 @@ def started(
     """Start the platform, yield its address and process once it is ready, and stop it at the end."""
     port = free_port()
     environment = {**os.environ, "DATA_DIR": str(folder), "PORT": str(port), **settings}  # noqa: TID251 - a child's
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles what is ours
     with (folder / "up.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, *command], env=environment, stdout=log, stderr=log, cwd=ROOT

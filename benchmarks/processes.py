@@ -1,6 +1,7 @@
 """Processor time and memory of the platform's processes, read from /proc: needs Linux."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +62,12 @@ def cpu_seconds(root: int) -> dict[str, float]:
 
 def resident_mb(root: int, kind: str) -> float:
     """Return the resident memory of the largest process of a kind, in MB."""
-    sizes = [_resident(process.pid) for process in platform_processes(root) if process.kind == kind]
-    return max(sizes, default=0.0)
+    return _largest(root, kind, ("Rss:",))
+
+
+def private_mb(root: int, kind: str) -> float:
+    """Return what of that memory no other process shares, in MB: what one more such process would take."""
+    return _largest(root, kind, ("Private_Clean:", "Private_Dirty:"))
 
 
 def machine_busy_seconds() -> float:
@@ -95,10 +100,15 @@ def _read(entry: Path) -> Process | None:
     return Process(int(entry.name), parent, kind_of(command), seconds)
 
 
-def _resident(pid: int) -> float:
+def _largest(root: int, kind: str, parts: Collection[str]) -> float:
+    pids = [process.pid for process in platform_processes(root) if process.kind == kind]
+    return max((_memory(pid, parts) for pid in pids), default=0.0)
+
+
+def _memory(pid: int, parts: Collection[str]) -> float:
     try:
-        status = (PROC / str(pid) / "status").read_text()
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
     except OSError:
         return 0.0
-    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(kilobytes) * 1024 / BYTES_PER_MB
+    kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith(tuple(parts)))
+    return kilobytes * 1024 / BYTES_PER_MB

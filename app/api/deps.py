@@ -49,11 +49,12 @@ async def get_container(request: Request) -> Container:
 
 
 Services = Annotated[Container, Depends(get_container)]
+"""For endpoints. What other dependencies depend on asks for the request itself: FastAPI keeps, and walks through, every route's
+whole tree of dependencies, in which this one would stand ten times."""
 
 
 async def current_proof(
     request: Request,
-    container: Services,
     token: Annotated[str | None, Depends(bearer)],
     key: Annotated[str | None, Depends(api_key)],
 ) -> Proof:
@@ -63,6 +64,7 @@ async def current_proof(
         NotAuthenticated: there is none, or it does not hold.
         TooManyRequests: the account, or the key, has called too often.
     """
+    container = container_of(request)
     if token is not None:
         proof: Proof = read_token(container.key, token, container.clock.now())
     elif key is not None:
@@ -74,10 +76,7 @@ async def current_proof(
 
 
 def current_caller(
-    request: Request,
-    container: Services,
-    proof: Annotated[Proof, Depends(current_proof)],
-    _: DatabaseTurn,
+    request: Request, proof: Annotated[Proof, Depends(current_proof)], _: DatabaseTurn
 ) -> Caller:
     """Return who is calling, as their account and their teams are now.
 
@@ -85,6 +84,7 @@ def current_caller(
         NotAuthenticated: the account is gone or closed, or has ended this token, session or key.
         TooManyRequests: the account has called too often, with all of its API keys.
     """
+    container = container_of(request)
     caller = container.callers.find(proof, container.clock.now(), address_of(request))
     if caller.api_key_id is not None:
         count_call(request.scope, Counted.USER, caller.id)
@@ -131,9 +131,9 @@ def needs_at_desk(scope: Scope) -> Any:
     return Depends(NeedsAtDesk(scope))
 
 
-def get_session(container: Services, _: DatabaseTurn) -> Iterator[Session]:
+def get_session(request: Request, _: DatabaseTurn) -> Iterator[Session]:
     """Yield a session that is committed before the answer is sent."""
-    with transaction(container.engine) as session:
+    with transaction(container_of(request).engine) as session:
         yield session
 
 
@@ -142,9 +142,9 @@ CurrentCaller = Annotated[Caller, Depends(current_caller)]
 OpenSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
-def get_tenant_session(container: Services, caller: CurrentCaller, session: OpenSession) -> Session:
+def get_tenant_session(request: Request, caller: CurrentCaller, session: OpenSession) -> Session:
     """Return the request's session, confined to what the caller may see: a query that forgets to ask whose finds nothing."""
-    container.tenancy.confine(session, caller.owners, caller.email)
+    container_of(request).tenancy.confine(session, caller.owners, caller.email)
     return session
 
 

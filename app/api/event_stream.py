@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from app.api.container import Container
@@ -71,7 +72,7 @@ async def _tell(
             started = loop.time()
             try:
                 changes, over = await asyncio.to_thread(_read, container, feed)
-            except (AutomateError, DBAPIError):
+            except (AutomateError, DBAPIError, PoolTimeout):
                 return
             spent = loop.time() - started
 
@@ -90,7 +91,7 @@ def _bring_up_to_date(container: Container, proof: Proof, feed: Feed) -> bool:
         return False
     try:
         feed.caller = container.callers.find(proof, now, feed.caller.address)
-    except (NotAuthenticated, DBAPIError):
+    except (NotAuthenticated, DBAPIError, PoolTimeout):
         return False
     return Scope.RUNS_READ in feed.caller.scopes
 

@@ -1,6 +1,7 @@
 """What OpenAPI says beside the routes themselves: the text of the front page, tags, and every error."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -157,6 +158,7 @@ def install_openapi(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
 
 
+@cache  # a hundred routes tell of the same
 def _documented(status: int) -> dict[str, Any]:
     description, code, detail = _EXAMPLES[status]
     example: dict[str, Any] = {

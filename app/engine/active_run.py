@@ -120,9 +120,12 @@ class ActiveRun:
     def resolve(
         self, ended: Sequence[EndedWait], now: datetime, random: Callable[[], float]
     ) -> list[StepState]:
-        """Return the states of steps whose waits have ended; what no longer waits is passed over."""
+        """Return the states of steps whose waits have ended; what no longer waits is passed over.
+
+        Of a run that was busy meanwhile, the same end may have been told twice.
+        """
         states = []
-        for wait in ended:
+        for wait in {(wait.path, wait.attempt): wait for wait in ended}.values():
             state = self.board.record.get(wait.path)
             if state is None or state.status is not AttemptStatus.WAITING:
                 continue

@@ -7,12 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.core.errors import Unavailable
 from app.core.ids import new_id
 from app.core.statuses import RunStatus, TriggerKind
 from app.engine import dedupe, store
 from app.engine.guards.admission import Refused, refusals
 
 __all__ = ["Accepted", "NewRun", "Refused", "accept"]
+
+KEY_TRIES = 3
+"""How often a key may become free between the look at it and the look for its run, before the trigger is put off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +112,24 @@ def _known(
 def _insert(
     connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> dict[str, Accepted]:
-    """Insert rows; returns the earlier runs that hold the keys of those that were not inserted."""
-    left = _insert_new(connection, rows)
-    if left and dedupe.free_expired_keys(connection, left, now):
-        left = _insert_new(connection, left)
-    if not left:
-        return {}
-    return {
-        row_id: Accepted(run_id, status, duplicate=True)
-        for row_id, (run_id, status) in dedupe.find_by_key(connection, left).items()
-    }
+    """Insert rows; returns the earlier runs that hold the keys of those that were not inserted.
+
+    Raises:
+        Unavailable: keys have become free again and again; what was asked for may be asked once more.
+    """
+    earlier: dict[str, Accepted] = {}
+    for _ in range(KEY_TRIES):
+        left = _insert_new(connection, rows)
+        if left and dedupe.free_expired_keys(connection, left, now):
+            left = _insert_new(connection, left)
+        found = dedupe.find_by_key(connection, left)
+        for row_id, (run_id, status) in found.items():
+            earlier[row_id] = Accepted(run_id, status, duplicate=True)
+        # A key that was in the way and has no run any more has expired meanwhile, and a duty has freed it.
+        rows = [row for row in left if row["idempotency_key"] and row["id"] not in found]
+        if not rows:
+            return earlier
+    raise Unavailable("The Idempotency-Key has just expired: try again shortly.")
 
 
 def _insert_new(

@@ -1,6 +1,7 @@
 """The journal: checkpoints of many runs in one commit, each fenced by its worker and epoch."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
@@ -81,6 +82,13 @@ class Journal:
         await self._commits.close()
 
     def _flush(self, batch: Sequence[Checkpoint]) -> Sequence[Verdict | Exception]:
+        verdicts: dict[int, Verdict] = {}
+        for places in _turns(batch):
+            found = self._flush_turn([batch[place] for place in places])
+            verdicts.update(zip(places, found, strict=True))
+        return [verdicts[place] for place in range(len(batch))]
+
+    def _flush_turn(self, batch: Sequence[Checkpoint]) -> Sequence[Verdict]:
         verdicts, followups = self._write_expected(batch) or self._write(batch, write_fenced)
         if followups:
             self._follow_up(followups)
@@ -103,6 +111,22 @@ class Journal:
     def _write(self, batch: Sequence[Checkpoint], write: Write) -> Written:
         with self._engine.begin() as connection:
             return write(connection, self._worker_id(), batch)
+
+
+def _turns(batch: Sequence[Checkpoint]) -> Sequence[Sequence[int]]:
+    """Return the places of checkpoints in turns of which each holds a run once.
+
+    A run that was interrupted, or dropped and claimed again, while its checkpoint waited here comes twice: the second
+    checkpoint is written to what the first has left, or is refused, for the one epoch says nothing of the other.
+    """
+    turns: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    for place, item in enumerate(batch):
+        if seen[item.run_id] == len(turns):
+            turns.append([])
+        turns[seen[item.run_id]].append(place)
+        seen[item.run_id] += 1
+    return turns
 
 
 def _with(

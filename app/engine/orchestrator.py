@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,26 @@ LEASE_POLL_SECONDS = 0.1
 GIVE_BACK_SECONDS = 3.0
 """How long a stopping process waits for a database that is away; its runs are then taken over as those of a dead one."""
 log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Hand:
+    """What is under way for one run: attempts, what came of those that have ended, and the checkpoint that tells of it.
+
+    Whoever no longer waits for a checkpoint does not know whether it was committed.
+    """
+
+    tasks: dict[asyncio.Task[Ended], StepState] = field(default_factory=dict)
+    came: list[tuple[StepState, Ended]] = field(default_factory=list)
+    unwritten: Checkpoint | None = None
+
+    async def interrupt(self) -> None:
+        """End what runs; what had ended before has come."""
+        for task, state in self.tasks.items():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                self.came.append((state, task.result()))
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 class Orchestrator:
@@ -141,55 +161,67 @@ class Orchestrator:
             log.error("run_let_go", exc_info=task.exception())
 
     async def _hold(self, run: ActiveRun) -> None:
+        hand = _Hand()
         try:
-            await self._drive(run)
+            await self._drive(run, hand)
         except asyncio.CancelledError:
             if not run.dropped:
-                now = self._shop.clock.now()
-                await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
+                await self._give_back(run, hand)
         except Exception as error:
             log.exception("run_broken", run_id=run.id)
             await self._shop.journal.write(run.broken(error, self._shop.clock.now()))
 
-    async def _drive(self, run: ActiveRun) -> None:
-        tasks: dict[asyncio.Task[Ended], StepState] = {}
+    async def _give_back(self, run: ActiveRun, hand: _Hand) -> None:
+        """Let go of a run in the middle of its attempts; what has ended is written, if it may not have been."""
+        checkpoint = hand.unwritten
+        if checkpoint is not None:
+            checkpoint = await self._stow(run, hand, checkpoint, checkpoint.artifacts)
+            if await self._write(run, hand, checkpoint):
+                return
+        if hand.came and await self._write(run, hand, await self._settle(run, hand)):
+            return
+        now = self._shop.clock.now()
+        await self._shop.journal.write(run.interrupted(now, self._shop.catalogue.on_lost))
+
+    async def _drive(self, run: ActiveRun, hand: _Hand) -> None:
         try:
             while True:
                 await self._until_something_may_start()
-                ended = await self._start(run, tasks)
-                if not ended:
-                    done = await self._next(run, tasks)
-                    ended = [(tasks.pop(task), task.result()) for task in done]
-                checkpoint = await self._settle(run, ended)
-                run.leaving = checkpoint.leave is not None
-                verdict = await self._shop.journal.write(checkpoint)
-                if verdict is Verdict.LOST:
-                    log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
-                if verdict is Verdict.LOST or checkpoint.leave is not None:
+                await self._start(run, hand)
+                if not hand.came:
+                    for task in await self._next(run, hand.tasks):
+                        hand.came.append((hand.tasks.pop(task), task.result()))
+                checkpoint = await self._settle(run, hand)
+                if await self._write(run, hand, checkpoint):
                     return
-                if verdict is Verdict.PAUSED:
-                    run.pause()
         finally:
-            await _cancel(tasks)
+            await hand.interrupt()
 
-    async def _start(
-        self, run: ActiveRun, tasks: dict[asyncio.Task[Ended], StepState]
-    ) -> list[tuple[StepState, Ended]]:
-        """Begin the attempts that are to start; returns those that were over at once."""
-        ended: list[tuple[StepState, Ended]] = []
+    async def _write(self, run: ActiveRun, hand: _Hand, checkpoint: Checkpoint) -> bool:
+        """Commit a checkpoint; returns whether the run is out of our hands by that."""
+        run.leaving, hand.unwritten = checkpoint.leave is not None, checkpoint
+        verdict = await self._shop.journal.write(checkpoint)
+        hand.unwritten = None
+        if verdict is Verdict.LOST:
+            log.warning("run_taken_over", run_id=run.id, epoch=run.epoch)
+        if verdict is Verdict.PAUSED:
+            run.pause()
+        return verdict is Verdict.LOST or run.leaving
+
+    async def _start(self, run: ActiveRun, hand: _Hand) -> None:
+        """Begin the attempts that are to start; those that are over at once have come."""
         for state in run.started:
             await self._until_something_may_start()
             held = self._shop.gate.of_step(run.facts, run.board.step(state.path))
             if held is not None:  # since it was decided that the step starts
-                ended.append((state, Ended(Withheld(held))))
+                hand.came.append((state, Ended(Withheld(held))))
                 continue
             if not is_short(self._shop, run, state):
-                tasks[asyncio.create_task(carry_out(self._shop, run, state))] = state
+                hand.tasks[asyncio.create_task(carry_out(self._shop, run, state))] = state
                 continue
-            if ended:
+            if hand.came:
                 await asyncio.sleep(0)  # other runs have their turn in between
-            ended.append((state, await carry_out(self._shop, run, state)))
-        return ended
+            hand.came.append((state, await carry_out(self._shop, run, state)))
 
     async def _next(
         self, run: ActiveRun, tasks: Mapping[asyncio.Task[Ended], StepState]
@@ -206,20 +238,25 @@ class Orchestrator:
         )
         return [task for task in tasks if task in done]
 
-    async def _settle(self, run: ActiveRun, ended: Sequence[tuple[StepState, Ended]]) -> Checkpoint:
+    async def _settle(self, run: ActiveRun, hand: _Hand) -> Checkpoint:
         waits, now = self._inboxes[run.id].take(), self._shop.clock.now()
+        ended, hand.came = hand.came, []
         checkpoint = settle_attempts(run, ended, waits, now, draining=self._draining)
-        return await self._stow(
-            run, checkpoint, {state.path: came.artifact for state, came in ended}
-        )
+        attempted = {state.path: came.artifact for state, came in ended}
+        return await self._stow(run, hand, checkpoint, attempted)
 
     async def _stow(
-        self, run: ActiveRun, checkpoint: Checkpoint, attempted: Mapping[str, Artifact | None]
+        self,
+        run: ActiveRun,
+        hand: _Hand,
+        checkpoint: Checkpoint,
+        attempted: Mapping[str, Artifact | None],
     ) -> Checkpoint:
         """Return the checkpoint without large outputs: those of attempts are stored already, the others are now."""
         stored = {path: artifact for path, artifact in attempted.items() if artifact is not None}
         if stored:
             checkpoint = replace(checkpoint, artifacts=stored)
+        hand.unwritten = checkpoint
         found = oversized(checkpoint, attempted)
         if not found:
             return checkpoint
@@ -242,9 +279,3 @@ def _drop(task: asyncio.Task[None], run: ActiveRun) -> None:
     if not run.dropped:
         run.dropped = True
         task.cancel()
-
-
-async def _cancel(tasks: dict[asyncio.Task[Ended], StepState]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

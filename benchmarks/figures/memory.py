@@ -26,14 +26,14 @@ def _idle_and_growing(bench: Bench) -> list[Row]:
     """Compare the memory after the first part of the runs, when caches are filled, with that after the last."""
     runs, kinds = bench.extent.runs, ("API", "worker")
     with running() as platform:
-        idle = {kind: platform.resident_mb(kind) for kind in kinds}
+        idle = [_idle(platform, kind) for kind in kinds]
         webhook = platform.workflow("memory", *chain(3))
         sizes = []
         for part in range(PARTS):
             _finish(platform, webhook, runs // PARTS, f"part-{part}")
             sizes.append({kind: platform.resident_mb(kind) for kind in kinds})
     first, last = sizes[0], sizes[-1]
-    rows = [Row(f"memory of the {kind}, idle", idle[kind], "MB", IDLE_MB) for kind in kinds]
+    rows = idle
     for kind in kinds:
         growth = last[kind] - first[kind]
         note = (
@@ -41,6 +41,12 @@ def _idle_and_growing(bench: Bench) -> list[Row]:
         )
         rows.append(Row(f"memory of the {kind}, growth", growth, "MB", NO_GROWTH_MB, note=note))
     return rows
+
+
+def _idle(platform: Platform, kind: str) -> Row:
+    resident, private = platform.resident_mb(kind), platform.private_mb(kind)
+    note = f"resident; {private:.0f} MB of it are its own, the rest are libraries that all processes share"
+    return Row(f"memory of the {kind}, idle", resident, "MB", IDLE_MB, note=note)
 
 
 def _finish(platform: Platform, webhook: str, runs: int, name: str) -> None:

@@ -41,8 +41,12 @@ class Signals:
         with self._engine.begin() as connection:
             worker_id = self._lease.worker_id
             gone = store.FIND_GONE.run(connection, rows, worker_id=worker_id)
-            signalled = store.TAKE_SIGNALS.run(connection, worker_id=worker_id)
-            ended = load_ended(connection, [row.id for row in signalled]) if signalled else {}
+            taken = [row.id for row in store.TAKE_SIGNALS.run(connection, worker_id=worker_id)]
+            signalled = [run_id for run_id in taken if run_id in held]
+            ended = load_ended(connection, signalled) if signalled else {}
+            early = [{"id": run_id} for run_id in taken if run_id not in held]
+            if early:  # claimed, but not in anybody's hands yet: there is nobody to be told
+                store.SIGNAL_AGAIN.run(connection, early, worker_id=worker_id)
         if gone:
             self._drop({row.id: row.epoch for row in gone})
         if ended:

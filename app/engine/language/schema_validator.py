@@ -6,14 +6,16 @@ of a kilobyte whose references branch makes it check the same value without end.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 
 import orjson
-import re2
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
+
+from app.engine.language.linear_patterns import re2
 
 MAX_WORK: Final = 1_000_000
 """About how many values are looked at: two seconds or so."""
@@ -53,19 +55,17 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> Iterator[ValidationError
 def compiles(pattern: str) -> bool:
     """Tell whether RE2 takes a pattern."""
     try:
-        re2.compile(pattern, _QUIET)
-    except re2.error:
+        re2().compile(pattern, _quiet())
+    except re2().error:
         return False
     return True
 
 
-def _options() -> Any:
-    options = re2.Options()
+@cache
+def _quiet() -> Any:
+    options = re2().Options()
     options.log_errors = False
     return options
-
-
-_QUIET = _options()
 
 
 def _spend(work: int) -> None:
@@ -110,7 +110,7 @@ def _compared(keyword: Keyword) -> Keyword:
 
 def _matches(pattern: str, text: str) -> bool:
     _spend(1 + len(text) // CHARACTERS_AT_ONCE)
-    return bool(re2.search(pattern, text, _QUIET))
+    return bool(re2().search(pattern, text, _quiet()))
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:

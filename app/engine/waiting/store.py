@@ -137,6 +137,12 @@ TAKE_SIGNALS = Statement(
     takes={"worker_id": Id()},
     returns={"id": Id()},
 )
+# Signals of runs that the worker is just about to hold: it looks at them the next time.
+SIGNAL_AGAIN = Statement(
+    "UPDATE runs SET signalled = true WHERE id {among_ids} AND worker_id = :worker_id",
+    rows={"id": "uuid"},
+    takes={"worker_id": Id()},
+)
 FIND_GONE = Statement(
     """
     SELECT v.id, v.epoch FROM {rows} LEFT JOIN runs r ON r.id = v.id AND r.worker_id = :worker_id AND r.epoch = v.epoch

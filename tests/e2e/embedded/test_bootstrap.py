@@ -26,6 +26,12 @@ class Installer:
             raise bootstrap.SetupError("no network")
 
 
+def link_this_python(venv: Path, requirements: Path) -> None:
+    del requirements
+    bootstrap.python_of(venv).parent.mkdir(parents=True)
+    bootstrap.python_of(venv).symlink_to(sys.executable)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / bootstrap.RUNTIME).write_text("one==1\n")
@@ -129,6 +135,18 @@ def test_starts_at_once_install_once(root: Path) -> None:
         start.join()
 
     assert install.calls == [bootstrap.RUNTIME]
+
+
+def test_what_is_ours_is_compiled_with_the_rest(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (root / "app").mkdir()
+    (root / "app" / "ours.py").write_text("ours = 1\n")
+
+    bootstrap.ensure_environment(root, bootstrap.RUNTIME, link_this_python)
+
+    assert [file.name.partition(".")[0] for file in (root / "app").rglob("*.pyc")] == ["ours"]
 
 
 def test_the_bootstrap_needs_the_standard_library_alone() -> None:

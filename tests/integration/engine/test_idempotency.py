@@ -4,12 +4,14 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from app.core.clock import SystemClock
 from app.core.statuses import RunStatus
 from app.db.base import make_engine
+from app.engine import dedupe
 from app.engine.delivery.dispatch import BackgroundDispatch, Dispatcher, connect_redis
 from app.engine.duties.idempotency import Idempotency
 from app.engine.registry import load_catalogue
@@ -148,3 +150,25 @@ async def test_inputs_of_other_workflows_do_not_count(world: World) -> None:
 
     assert (await world.trigger(_by_input(world), {})).duplicate is False
     assert (await world.trigger(world.workflow(LOG), {})).duplicate is False
+
+
+async def test_a_key_that_a_duty_frees_at_the_same_moment_starts_a_run_that_there_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if world.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    workflow_id = world.workflow(LOG)
+    first = await world.trigger(workflow_id, key="k")
+    _set_run(world, first.run_id, key_expires_at=SystemClock().now() - timedelta(seconds=1))
+    free = dedupe.free_expired_keys
+
+    def free_after_the_duty(*given: Any) -> bool:
+        Idempotency(world.engine, SystemClock()).run_once()
+        return free(*given)
+
+    monkeypatch.setattr(dedupe, "free_expired_keys", free_after_the_duty)
+
+    later = await world.trigger(workflow_id, key="k")
+
+    assert later.duplicate is False
+    assert {run.id for run in world.runs()} == {first.run_id, later.run_id}

@@ -8,12 +8,13 @@ from sqlalchemy import text
 
 from app.core.clock import SystemClock
 from app.core.ids import new_id
-from app.core.statuses import AttemptStatus
+from app.core.statuses import AttemptStatus, RunStatus
 from app.engine import lease_store, store
-from app.engine.checkpoint import Checkpoint
+from app.engine.checkpoint import Checkpoint, ended, requeued
 from app.engine.followups import Followups
 from app.engine.journal import Journal, Verdict
 from app.engine.metrics.meters import WorkerMeters
+from app.engine.planning.decision import End
 from app.engine.planning.transitions import begin
 from tests.integration.engine.world import World
 
@@ -56,6 +57,17 @@ def starts(runs: Sequence[str], epoch: int = 1) -> list[Checkpoint]:
     ]
 
 
+def ends(runs: Sequence[str], epoch: int = 1) -> list[Checkpoint]:
+    now = SystemClock().now()
+    over = ended(End(RunStatus.SUCCEEDED, output="done"), now)
+    return [Checkpoint(run_id, epoch, leave=over) for run_id in runs]
+
+
+def _change(world: World, run_id: str, change: str) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(text(f"UPDATE runs SET {change} WHERE id = :id"), {"id": run_id})
+
+
 def begun(world: World, runs: Sequence[str]) -> list[bool]:
     return [bool(world.attempts(run_id)) for run_id in runs]
 
@@ -84,11 +96,7 @@ async def test_of_a_batch_only_the_run_that_somebody_has_changed_is_left_out(
     world: World, holder: str, journal: Journal, change: str, verdict: Verdict
 ) -> None:
     runs = await claimed(world, holder, 3)
-    with world.engine.begin() as connection:
-        connection.execute(
-            text(f"UPDATE runs SET {change} WHERE id = :id"),
-            {"id": runs[1]},
-        )
+    _change(world, runs[1], change)
 
     verdicts = journal._flush(starts(runs))
 
@@ -106,3 +114,30 @@ async def test_a_step_that_is_recorded_twice_is_the_same_as_once(
 
     assert verdicts == [Verdict.KEPT] * 2
     assert len(world.attempts(runs[0])) == 1
+
+
+async def test_a_checkpoint_of_an_earlier_epoch_is_refused_beside_one_of_the_same_run(
+    world: World, holder: str, journal: Journal
+) -> None:
+    runs = await claimed(world, holder, 2)
+    _change(world, runs[0], "epoch = 2")
+    (stale,) = ends(runs[:1])
+
+    verdicts = journal._flush([stale, *starts(runs[:1], epoch=2), *starts(runs[1:])])
+
+    assert verdicts == [Verdict.LOST, Verdict.KEPT, Verdict.KEPT]
+    assert world.run(runs[0]).status is RunStatus.RUNNING
+    assert begun(world, runs) == [True, True]
+
+
+async def test_a_run_that_has_left_is_not_given_back_by_who_interrupts_it_in_that_moment(
+    world: World, holder: str, journal: Journal
+) -> None:
+    runs = await claimed(world, holder, 2)
+    now = SystemClock().now()
+    given_back = Checkpoint(runs[0], 1, leave=requeued(now))
+
+    verdicts = journal._flush([*ends(runs), given_back])
+
+    assert verdicts == [Verdict.KEPT, Verdict.KEPT, Verdict.LOST]
+    assert [world.run(run_id).status for run_id in runs] == [RunStatus.SUCCEEDED] * 2

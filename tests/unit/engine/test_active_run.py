@@ -4,18 +4,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.core.statuses import AttemptStatus, RunStatus
-from app.engine.active_run import FIRST_EPOCH, ActiveRun
+from app.core.statuses import AttemptStatus, RunStatus, WaitKind
+from app.engine.active_run import FIRST_EPOCH, ActiveRun, EndedWait
 from app.engine.checkpoint import Checkpoint
 from app.engine.language.definition import parse_definition
 from app.engine.planning.board import Board
-from app.engine.planning.transitions import Succeeded, settle
+from app.engine.planning.record import Waiting
+from app.engine.planning.transitions import Succeeded, Suspended, resolution_of, settle
 from app.engine.registry import load_catalogue
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CATALOGUE = load_catalogue()
 FACTS = {"input": {}, "run": {"id": "r"}, "workflow": {"id": "w"}}
 LOG = {"type": "log", "config": {"message": "x"}}
+NEVER = Suspended(Waiting(WaitKind.EVENT), {})
 CALL = {"type": "http_request_node", "config": {"url": "http://example.com"}}
 
 
@@ -89,3 +91,22 @@ def test_the_last_step_ends_the_run_in_its_own_checkpoint() -> None:
     assert last.leave is not None
     assert (last.leave["status"], last.leave["output"]) == (RunStatus.SUCCEEDED, "x")
     assert written(last) == [("a", AttemptStatus.SUCCEEDED)]
+
+
+def test_a_wait_whose_end_is_told_twice_counts_once() -> None:
+    steps: list[dict[str, object]] = [{"id": name, "depends_on": [], **LOG} for name in "ab"]
+    run = held(FIRST_EPOCH, *steps)
+    run.advance((), (), NOW, draining=False)
+    waits = [
+        settle(state, NEVER, run.board.step(state.path).retry, NOW, lambda: 0.0)
+        for state in run.started
+    ]
+    run.advance(waits, (), NOW, draining=False)
+    told = EndedWait("a", 1, resolution_of(Succeeded(1, "out")))
+
+    settled = run.resolve([told, told], NOW, lambda: 0.0)
+    checkpoint = run.advance(settled, (), NOW, draining=False)
+
+    assert written(checkpoint) == [("a", AttemptStatus.SUCCEEDED)]
+    assert checkpoint.leave is not None
+    assert checkpoint.leave["status"] is RunStatus.WAITING

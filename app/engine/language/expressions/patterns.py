@@ -6,10 +6,9 @@ measured, 6 ns for each instruction and byte. So the product of the two is bound
 
 from typing import Any
 
-import re2
-
 from app.engine.language.expressions.budget import Budget
 from app.engine.language.expressions.faults import InvalidValue, LimitExceeded
+from app.engine.language.linear_patterns import re2
 
 MAX_PATTERN = 1_000
 MAX_MEMORY = 1 << 18  # the re2 module keeps 128 patterns of its own accord: 32 MiB at worst
@@ -65,13 +64,14 @@ def _encoded(text: str) -> bytes:
 def _compile(pattern: str) -> Any:
     if len(pattern) > MAX_PATTERN:
         raise LimitExceeded(f"A pattern may have {MAX_PATTERN:,} characters: shorten it.")
-    options = re2.Options()
+    library = re2()
+    options = library.Options()
     options.max_mem = MAX_MEMORY
     options.log_errors = False
     options.never_capture = True
     try:
-        return re2.compile(pattern, options)
-    except (re2.error, UnicodeEncodeError):
+        return library.compile(pattern, options)
+    except (library.error, UnicodeEncodeError):
         raise InvalidValue(
             "matches() cannot use this pattern: it takes RE2 syntax, without look-around and back-references."
         ) from None
