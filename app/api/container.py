@@ -15,6 +15,7 @@ from app.core.clock import Clock, SyncedClock, SystemClock
 from app.core.config import Settings, require_secret_key
 from app.core.errors import ConfigurationError
 from app.core.security.encryption import KeyRing, key_ring
+from app.core.security.passwords import MAX_AT_ONCE
 from app.db.base import make_engine
 from app.db.tenancy import Tenancy
 from app.engine.artifacts.address import open_artifacts
@@ -36,7 +37,7 @@ from app.services.triggers import TriggerDesk
 from app.services.webhook_secrets import WebhookSecrets
 
 DATABASE_TURNS: Final = 12
-"""Fewer than there are connections (`make_engine`): desks, streams and logins take some besides."""
+"""Fewer than there are connections (`make_engine`): desks and streams take some besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Container:
     streams: OpenStreams = field(default_factory=OpenStreams)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DATABASE_TURNS))
     """One for each request that uses the database."""
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    """One for each request that hashes a password."""
 
 
 Assemble = Callable[[Settings], AbstractAsyncContextManager[Container]]

@@ -49,8 +49,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "team_names": "name, team_id",
 }
 """Of tables that are everybody's, the columns that a tenant may read."""
-HELD: Final[Mapping[str, str]] = {"teams": "created_at"}
-"""Rows that a tenant holds, so that they are not deleted meanwhile: Postgres asks for the right to write some column of them."""
+HELD: Final[Mapping[str, str]] = {"teams": "created_at", "users": "created_at"}
+"""Rows that a tenant holds, so that nobody else changes them or counts what they have meanwhile: Postgres asks for the right to write some column of them."""
 _MAKE_ROLE = """
 DO $$ BEGIN
     CREATE ROLE {role} NOLOGIN;

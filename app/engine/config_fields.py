@@ -32,10 +32,9 @@ def _as_text(value: Any) -> Any:
 
 
 EventType = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_CorrelationText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 CorrelationId = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=255),
-    BeforeValidator(_as_text, json_schema_input_type=str | float),
+    _CorrelationText, BeforeValidator(_as_text, json_schema_input_type=_CorrelationText | float)
 ]
 """What ties an event to those who wait for it; a number counts as its text."""
 

@@ -82,7 +82,8 @@ def require_readable_run(session: Session, caller: Caller, run_id: str) -> Run:
 def require_team(
     session: Session, caller: Caller, team: str, role: TeamRole, *, hold: bool = False
 ) -> Team:
-    """Return a team, by its id or a name, in which the caller has a role; `hold`: it is not deleted before the commit.
+    """Return a team, by its id or a name, in which the caller has a role; `hold`: nobody else changes it, or counts what
+    it has, before the commit.
 
     Raises:
         NotFound: there is none, or they are not in it.
@@ -93,7 +94,7 @@ def require_team(
     has = None if team_id is None else caller.teams.get(team_id)
     if has is None:
         raise NotFound(unknown_team(team))
-    found = session.get_one(Team, team_id, with_for_update={"read": True} if hold else None)
+    found = session.get_one(Team, team_id, with_for_update={"key_share": True} if hold else None)
     if found.deleted_at is not None:
         raise NotFound(unknown_team(team))
     if not has.includes(role):

@@ -31,6 +31,7 @@ from app.services.audit import Change, record
 from app.services.callers import Caller
 from app.services.credential_data import read_data, require_no_more
 from app.services.credential_workflows import workflows_using
+from app.services.owners import hold_account
 from app.services.pages import newest_first
 
 MAX_CREDENTIALS = 1_000
@@ -57,12 +58,10 @@ class Credentials:
             InvalidInput: the data does not fit the kind, or hosts are missing; every problem at once.
             Conflict: the name is taken, or the owner has as many as they may have.
         """
-        owner_id = self.caller.id
-        if draft.team is not None:
-            editor = TeamRole.EDITOR
-            owner_id = require_team(self.session, self.caller, draft.team, editor, hold=True).id
+        owner_id = self._hold_owner(draft.team)
         data = read_data(draft.kind, draft.data, draft.allowed_hosts)
-        self._require_room(owner_id, draft.name)
+        self._require_free(owner_id, draft.name)
+        self._require_room(owner_id)
         credential_id, now = new_id(), self.clock.now()
         credential = Credential(
             id=credential_id,
@@ -116,7 +115,7 @@ class Credentials:
         values = self._values(credential, changes)
         if changes.name != credential.name:
             self._require_unused(credential, "rename it")
-            self._require_room(credential.owner_id, changes.name)
+            self._require_free(credential.owner_id, changes.name)
         statement = (
             update(Credential)
             .where(
@@ -165,6 +164,13 @@ class Credentials:
         require_no_more(credential, changes.kind, hosts)
         return values
 
+    def _hold_owner(self, team: str | None) -> str:
+        """Return whose a new credential is to be; nobody else adds to their credentials before the commit."""
+        if team is not None:
+            return require_team(self.session, self.caller, team, TeamRole.EDITOR, hold=True).id
+        hold_account(self.session, self.caller.id)
+        return self.caller.id
+
     def _require_owner(self, credential: Credential, team: str | None) -> None:
         if team is not None and team != credential.owner_id:
             detail = "A credential stays with its owner: make a new one for the team, and delete this one."
@@ -189,10 +195,13 @@ class Credentials:
                 f"This needs the role `{role}` in the team {team_id}: an owner of the team can give it to you."
             )
 
-    def _require_room(self, owner_id: str, name: str) -> None:
+    def _require_free(self, owner_id: str, name: str) -> None:
         mine = Credential.owner_id == owner_id
         if self.session.exec(select(Credential.id).where(mine, Credential.name == name)).first():
             raise _taken(name)
+
+    def _require_room(self, owner_id: str) -> None:
+        mine = col(Credential.owner_id) == owner_id
         if self.session.exec(select(func.count()).where(mine)).one() >= MAX_CREDENTIALS:
             raise Conflict(
                 f"An owner has {MAX_CREDENTIALS} credentials at most: delete one that is not used."

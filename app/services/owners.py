@@ -36,6 +36,15 @@ def owners_of(session: Session, owner_ids: Collection[str]) -> Mapping[str, Owne
     return {id_: found.get(id_, Owner("user", id_, GONE)) for id_ in wanted}
 
 
+def hold_account(session: Session, user_id: str) -> None:
+    """Let nobody else add to what an account may have so many of, before the commit: of two at once, the second counts the first.
+
+    Held weakly, so that other rows may go on referring to it; and before the rows of teams and workflows.
+    """
+    account = select(User.id).where(User.id == user_id)
+    session.exec(account.with_for_update(key_share=True)).one()
+
+
 def owner_of(session: Session, owner_id: str) -> Owner:
     """Return one owner."""
     return owners_of(session, [owner_id])[owner_id]

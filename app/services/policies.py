@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from app.core.clock import Clock
 from app.core.errors import NotFound, PermissionDenied, PreconditionFailed, Problem
 from app.core.permissions import TeamRole
+from app.engine.guards.caps import policy_of, rules_of
 from app.engine.guards.hosts import host_of, hosts_in
 from app.engine.guards.policies import (
     PLATFORM_TARGET,
@@ -32,6 +33,7 @@ from app.schemas.workflow import WorkflowChanges, WorkflowDraft
 from app.services.access import require_workflow
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.owners import hold_account
 from app.services.policy_caps import require_within
 
 SHOWN_REVISIONS: Final = 20
@@ -131,6 +133,8 @@ class Policies:
     ) -> None:
         """Save a policy as its next revision; what changes nothing is not saved."""
         stored = rules.model_dump(mode="json", exclude_defaults=True)
+        if rules.budgets:
+            hold_account(self.session, self.caller.id)  # which may save so many of them
         self._hold(place)
         row = self.session.get(PolicyRow, place, with_for_update=True)
         revision = 0 if row is None else row.revision
@@ -171,7 +175,7 @@ class Policies:
     def _form(self, place: Place, above: Sequence[Place]) -> PolicyForm:
         level, target = place
         row = self.session.get(PolicyRow, place)
-        rules = NOTHING if row is None else PolicyRules.model_validate(row.rules)
+        rules = NOTHING if row is None else rules_of(level, row.rules)
         others = [policy.rules for policy in load(self.session, above)]
         query = select(PolicyRevision).where(
             PolicyRevision.level == level, PolicyRevision.target_id == target
@@ -193,7 +197,7 @@ def load(session: Session, places: Sequence[Place]) -> list[Policy]:
     """Return those of the policies that there are, in this order."""
     rows = [session.get(PolicyRow, place) for place in places]
     return [
-        Policy(Level(row.level), row.target_id, row.revision, PolicyRules.model_validate(row.rules))
+        policy_of(Level(row.level), row.target_id, row.revision, row.rules)
         for row in rows
         if row is not None
     ]
@@ -258,7 +262,7 @@ def _above_workflow(owner_id: str) -> Sequence[Place]:
 def _revision(row: PolicyRevision) -> PolicyRevisionForm:
     return PolicyRevisionForm(
         revision=row.revision,
-        policy=PolicyRules.model_validate(row.rules),
+        policy=PolicyRules.model_validate(row.rules),  # as it was saved
         updated_at=row.updated_at,
         updated_by=row.updated_by,
     )
@@ -270,7 +274,7 @@ def _summary(row: PolicyRow) -> PolicySummary:
         level=level,
         target=None if level is Level.PLATFORM else row.target_id,
         revision=row.revision,
-        policy=PolicyRules.model_validate(row.rules),
+        policy=rules_of(level, row.rules),
         updated_at=row.updated_at,
         updated_by=row.updated_by,
     )

@@ -10,13 +10,11 @@ from sqlmodel import Session, col, select
 from app.core.errors import InvalidInput, Problem
 from app.db.session import before_commit
 from app.db.tenancy import release
+from app.engine.guards.caps import MAX_BUDGETS, MAX_WINDOW_SECONDS, MAX_WINDOWS
 from app.engine.guards.policies import Level
 from app.engine.guards.rules import PolicyRules
 from app.models import Policy, PolicyRevision
 
-MAX_WINDOWS: Final = 5
-MAX_WINDOW_DAYS: Final = 31
-MAX_BUDGETS: Final = 10
 MAX_BUDGETS_OF_A_PERSON: Final = 200
 """In all policies of teams and workflows that one person was the last to save."""
 TOO_MANY: Final = "too_many"
@@ -67,8 +65,9 @@ def _problems(rules: PolicyRules) -> Iterator[Problem]:
         detail = f"There may be {MAX_BUDGETS} budgets at most {below}: leave some out."
         yield Problem("/budgets", TOO_MANY, detail)
     for number, limit in enumerate(rules.max_runs):
-        if limit.window_seconds > MAX_WINDOW_DAYS * 86_400:
-            detail = f"May be {MAX_WINDOW_DAYS * 86_400} ({MAX_WINDOW_DAYS} days) at most {below}."
+        if limit.window_seconds > MAX_WINDOW_SECONDS:
+            days = MAX_WINDOW_SECONDS // 86_400
+            detail = f"May be {MAX_WINDOW_SECONDS} ({days} days) at most {below}."
             yield Problem(f"/max_runs/{number}/window_seconds", "window_too_long", detail)
 
 

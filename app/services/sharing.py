@@ -91,7 +91,7 @@ class Shares:
     def _hold(self, workflow_id: str, role: TeamRole, wanted: Grantee) -> tuple[Workflow, Owner]:
         """Return a workflow of which nobody else changes owner or shares before the commit, and whom it is about.
 
-        Whoever changes either locks the team first, then the workflow, and only then may look at what there is.
+        Whoever changes either locks the person or team first, then the workflow, and only then may look at what there is.
         """
         require_workflow(self.session, self.caller, workflow_id, role)
         grantee = self._grantee(wanted)
@@ -100,7 +100,8 @@ class Shares:
     def _grantee(self, wanted: Grantee) -> Owner:
         if wanted.user is not None:
             users = select(User.id).where(User.email == wanted.user)
-            grantee_id, unknown = self.session.exec(users).first(), wanted.user
+            held = users.with_for_update(key_share=True)
+            grantee_id, unknown = self.session.exec(held).first(), wanted.user
         else:
             grantee_id, unknown = self._team_id(wanted.team or ""), f"team {wanted.team}"
         if grantee_id is None:
@@ -111,7 +112,7 @@ class Shares:
         named = select(TeamName.team_id).where(TeamName.name == team_key(team))
         team_id = parse_id(team) or self.session.exec(named).first()
         there_is = select(Team.id).where(Team.id == team_id, col(Team.deleted_at).is_(None))
-        return self.session.exec(there_is.with_for_update(read=True)).first()
+        return self.session.exec(there_is.with_for_update(key_share=True)).first()
 
     def _require_room(self, workflow: Workflow, grantee: Owner) -> None:
         count = select(func.count())

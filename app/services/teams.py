@@ -18,6 +18,7 @@ from app.schemas.team import MemberForm, TeamForm, team_key
 from app.services.access import require_team
 from app.services.audit import Change, record
 from app.services.callers import Caller
+from app.services.owners import hold_account
 from app.services.pages import newest_first
 from app.services.policy_caps import forget_budgets
 
@@ -41,6 +42,7 @@ class Teams:
         Raises:
             Conflict: the name is, or was, another team's (unless the caller has deleted that); or the caller has made as many as one can be in.
         """
+        hold_account(self.session, self.caller.id)
         self._require_room_for_own()
         now, caller = self.clock.now(), self.caller
         team = Team(id=new_id(), name=name, created_by=caller.id, created_at=now)
@@ -131,8 +133,10 @@ class Teams:
             PermissionDenied: the caller is no owner of it.
             Conflict: it would be left without an owner, or there is no room for more.
         """
-        team = self._hold(team_id)
+        require_team(self.session, self.caller, team_id, TeamRole.OWNER)
         user_id = self._user_id(email)
+        hold_account(self.session, user_id)
+        team = self._hold(team_id)
         member = self.session.get(TeamMember, (team.id, user_id))
         if member is None:
             self._require_room_for(user_id, email, team)

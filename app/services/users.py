@@ -1,7 +1,7 @@
 """Accounts: who registers, who logs in, and what ends older tokens.
 
 Hashing a password takes 20 ms, too long to hold a transaction open: on SQLite everybody else would wait. So these
-functions take the engine and open short transactions around it.
+functions take the engine, and what hashes stands apart from the short transactions before and after it.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from app.services.audit import Change, record, visitor
 from app.services.callers import Caller
 from app.services.invitations import accept
 from app.services.sessions import SignedIn, Visit, begin_session, end_all
-from app.services.throttle import PASSWORD_CHANGES, Throttle
+from app.services.throttle import Throttle
 
 WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
 CLOSED = "This account is closed: an administrator can open it again."
@@ -41,13 +41,27 @@ class NewAccount:
 def register(
     engine: Engine, account: NewAccount, now: datetime, by: Caller | Actor | None = None
 ) -> User:
-    """Return a new account, made by the visitor whose it is or by an operator.
+    """Return a new account, made by an operator.
+
+    Raises:
+        Conflict: the address has an account.
+    """
+    return open_account(engine, account, hash_password(account.password), now, by)
+
+
+def open_account(
+    engine: Engine,
+    account: NewAccount,
+    password_hash: str,
+    now: datetime,
+    by: Caller | Actor | None,
+) -> User:
+    """Return a new account whose password is hashed, made by the visitor whose it is or by an operator.
 
     Raises:
         Conflict: the address has an account.
         PermissionDenied: the invitation does not count.
     """
-    password_hash = hash_password(account.password)
     try:
         with transaction(engine) as session:
             role = account.role
@@ -78,26 +92,53 @@ def add_user(
     return user
 
 
-def log_in(engine: Engine, throttle: Throttle, email: str, password: str, visit: Visit) -> SignedIn:
-    """Begin a session of the account that these credentials fit.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An attempt to begin a session with a password: `find` whose it may be, ask whether it `fits`, and `end` it."""
 
-    Raises:
-        NotAuthenticated: they do not; unknown accounts and wrong passwords look alike, and take as long.
-        TooManyRequests: too many failures for this account or from this address.
-    """
-    address = visit.address or ""
-    throttle.enter(email, address)
-    user = _by_email(engine, email)
-    if not verify_password(password, user.password_hash if user else None) or user is None:
-        throttle.failed(address)
-        _record_failure(engine, visitor(email, visit.address), user)
-        raise NotAuthenticated(WRONG_CREDENTIALS)
-    throttle.succeeded(email)
-    if not user.active:
-        _record_failure(engine, visitor(email, visit.address), user)
-        raise NotAuthenticated(CLOSED)
-    with transaction(engine) as session:
-        return begin_session(session, user, visit, "password")
+    engine: Engine
+    throttle: Throttle
+    email: str
+    visit: Visit
+
+    def find(self) -> User | None:
+        """Return who has the address, if anybody.
+
+        Raises:
+            TooManyRequests: too many failures for this account or from this address.
+        """
+        self.throttle.enter(self.email, self.visit.address or "")
+        with transaction(self.engine) as session:
+            return session.exec(select(User).where(User.email == self.email)).first()
+
+    def end(self, user: User | None, *, fits: bool) -> SignedIn:
+        """Begin a session of the account that the credentials fit.
+
+        Raises:
+            NotAuthenticated: they do not, or it is closed; unknown accounts and wrong passwords look alike.
+        """
+        if user is None or not fits:
+            self.throttle.failed(self.visit.address or "")
+            self._record_failure(user)
+            raise NotAuthenticated(WRONG_CREDENTIALS)
+        self.throttle.succeeded(self.email)
+        if not user.active:
+            self._record_failure(user)
+            raise NotAuthenticated(CLOSED)
+        with transaction(self.engine) as session:
+            return begin_session(session, user, self.visit, "password")
+
+    def _record_failure(self, user: User | None) -> None:
+        """Put a failed login on record; attempts that the throttle refuses do not come here."""
+        target_id, owner_id = (self.email, None) if user is None else (user.id, user.id)
+        change = Change("login.failed", "user", target_id, owner_id)
+        with transaction(self.engine) as session:
+            record(session, visitor(self.email, self.visit.address), change)
+
+
+def password_fits(user: User | None, password: str) -> bool:
+    """Tell whether it is this account's password; nobody's takes as long and does not fit."""
+    return verify_password(password, user.password_hash if user else None)
 
 
 def account(engine: Engine, user_id: str) -> User:
@@ -114,23 +155,26 @@ class PasswordSwap:
     new: str
 
 
+def swapped(user: User, swap: PasswordSwap) -> str:
+    """Return the hash of an account's new password.
+
+    Raises:
+        InvalidInput: the current password is wrong.
+    """
+    if not verify_password(swap.current, user.password_hash):
+        problem = Problem("/current_password", "wrong_password", "This is not your password.")
+        raise InvalidInput("The current password is wrong.", [problem])
+    return hash_password(swap.new)
+
+
 def change_password(
-    engine: Engine, throttle: Throttle, caller: Caller, swap: PasswordSwap, visit: Visit
+    engine: Engine, caller: Caller, user: User, password_hash: str, visit: Visit
 ) -> SignedIn:
     """Set another password, end all sessions and tokens so far, and begin a new session.
 
     Raises:
-        TooManyRequests: too many wrong passwords for this account.
-        InvalidInput: the current password is wrong.
-        Conflict: it was changed at the same moment.
+        Conflict: it was changed since the account was read.
     """
-    user = account(engine, caller.id)
-    throttle.count(PASSWORD_CHANGES, user.id)
-    if not verify_password(swap.current, user.password_hash):
-        problem = Problem("/current_password", "wrong_password", "This is not your password.")
-        raise InvalidInput("The current password is wrong.", [problem])
-    throttle.forget(PASSWORD_CHANGES, user.id)
-    password_hash = hash_password(swap.new)
     with transaction(engine) as session:
         changed = _end_tokens(session, user, password_hash=password_hash)
         record(session, caller, Change("password.changed", "user", user.id, user.id))
@@ -150,24 +194,12 @@ def revoke_sessions(engine: Engine, caller: Caller, visit: Visit) -> SignedIn:
         return begin_session(session, changed, visit, "access_token")
 
 
-def _by_email(engine: Engine, email: str) -> User | None:
-    with transaction(engine) as session:
-        return session.exec(select(User).where(User.email == email)).first()
-
-
 def _role_of_the_next(session: Session) -> Role:
     anybody = select(User.id).limit(1)
     if session.exec(anybody).first() is None and session.get_bind().dialect.name == "postgresql":
         # Of two first registrations at once, the second waits here and then sees the first (SQLite has one writer).
         session.execute(text("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"))
     return Role.ADMIN if session.exec(anybody).first() is None else Role.MEMBER
-
-
-def _record_failure(engine: Engine, by: Actor, user: User | None) -> None:
-    """Put a failed login on record; attempts that the throttle refuses do not come here."""
-    target_id, owner_id = (by.email or "", None) if user is None else (user.id, user.id)
-    with transaction(engine) as session:
-        record(session, by, Change("login.failed", "user", target_id, owner_id))
 
 
 def _end_tokens(session: Session, user: User, **changes: str) -> User:

@@ -22,7 +22,3 @@ async def test_an_answer_that_is_no_boolean_fails(answer: Any) -> None:
         await run(answer)
 
     assert caught.value.code == "type_mismatch"
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Condition.example)

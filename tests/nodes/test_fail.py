@@ -19,7 +19,3 @@ def test_the_code_has_a_default_and_is_for_programs() -> None:
     assert Config(message="x").code == "failed_on_purpose"
     with pytest.raises(ValidationError, match="code"):
         Config(message="x", code="Not a code")
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(FailOnPurpose.example)

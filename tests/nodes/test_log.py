@@ -27,7 +27,3 @@ def test_a_number_becomes_text_and_the_level_is_info() -> None:
 def test_a_config_that_makes_no_line_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Config.model_validate(config)
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Log.example)

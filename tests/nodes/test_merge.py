@@ -30,7 +30,3 @@ async def test_of_nothing_there_is_no_first() -> None:
         await run("first")
 
     assert caught.value.code == "nothing_to_merge"
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Merge.example)

@@ -54,7 +54,3 @@ def test_what_is_no_answer_of_json_or_text_is_refused(config: dict[str, Any]) ->
 )
 def test_json_and_text_may_be_named_more_exactly(kind: str) -> None:
     assert Config(headers={"Content-Type": kind}).headers == {"Content-Type": kind}
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Respond.example)

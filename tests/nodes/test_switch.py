@@ -65,7 +65,3 @@ def test_a_case_needs_either_a_value_or_a_question(case: dict[str, Any]) -> None
 )
 def test_its_ports_are_those_of_its_cases(config: dict[str, Any], ports: tuple[str, ...]) -> None:
     assert Switch.ports_of(config) == ports
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Switch.example)

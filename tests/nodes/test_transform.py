@@ -18,7 +18,3 @@ async def test_the_value_is_the_output(value: Any) -> None:
 def test_a_config_without_a_value_is_refused() -> None:
     with pytest.raises(ValidationError, match="value"):
         Config.model_validate({})
-
-
-def test_the_example_holds() -> None:
-    Config.model_validate(Transform.example)

@@ -92,7 +92,12 @@ class BudgetBook:
         """Ask the database for the sums, if there are budgets."""
         asked = time.monotonic()
         committed = self._committed(connection)  # first: what it finds is in the sums
-        budgets = [(policy, budget) for policy in policies for budget in policy.rules.budgets]
+        budgets = [
+            (policy, budget)
+            for policy in policies
+            for budget in policy.rules.budgets
+            if budget.limit > 0  # of others nothing may be spent, whatever was
+        ]
         rows = [_row(n, policy, budget, now) for n, (policy, budget) in enumerate(budgets)]
         found = store.SUM_SPENT.run(connection, rows) if rows else ()
         with self._changing:

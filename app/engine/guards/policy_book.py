@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from app.engine.guards import policy_store as store
 from app.engine.guards.budgets import BudgetBook
+from app.engine.guards.caps import policy_of
 from app.engine.guards.policies import Level, Policy
 from app.engine.guards.rules import PolicyRules
 
@@ -117,9 +118,8 @@ def _reloaded(connection: Connection, known: Mapping[Place, Policy]) -> dict[Pla
     }
     wanted = [{"level": level, "target_id": target} for level, target in revisions.keys() - found]
     for row in store.LOAD_POLICIES.run(connection, wanted) if wanted else ():
-        rules = PolicyRules.model_validate(row.rules)
-        policy = Policy(Level(row.level), row.target_id, row.revision, rules)
-        found[row.level, row.target_id] = policy
+        level = Level(row.level)
+        found[level, row.target_id] = policy_of(level, row.target_id, row.revision, row.rules)
     return found
 
 

@@ -19,6 +19,7 @@ from app.engine.delivery.process import WorkerProcess
 
 KEY = "a secret key that is long enough for a test"
 PASSWORD = "correct horse battery"
+CFO = "cfo@example.com"
 LOG_STEP = {"type": "log", "config": {"message": "Hello"}}
 DEFINITION: dict[str, Any] = {"steps": [LOG_STEP]}
 
@@ -102,6 +103,13 @@ def sign_up(http: httpx.AsyncClient) -> Sign:
 @pytest.fixture
 async def ada(sign_up: Sign) -> Caller:
     return await sign_up("ada@example.com")
+
+
+@pytest.fixture
+async def cfo(ada: Caller, sign_up: Sign) -> Caller:
+    """An approver with an account; `ada`, who was first, is admin and owns the workflows."""
+    assert ada.email != CFO
+    return await sign_up(CFO)
 
 
 @cache

@@ -18,12 +18,12 @@ from app.engine.delivery.dispatch import Dispatcher
 from app.engine.duties.approvals import ApprovalTimeouts
 from app.engine.evidence.canonical import sha256_of
 from app.models import ApprovalLink, Evidence, Wait
-from tests.integration.api.conftest import Caller, Sign
+from tests.integration.api.conftest import CFO, Caller, Sign
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 PATIENCE_SECONDS = 20.0
-CFO, CEO = "cfo@example.com", "ceo@example.com"
+CEO = "ceo@example.com"
 FORM = {
     "type": "object",
     "required": ["cost_centre"],
@@ -42,13 +42,6 @@ class SetClock:
 
     def monotonic(self) -> float:
         return self.time.timestamp()
-
-
-@pytest.fixture
-async def cfo(ada: Caller, sign_up: Sign) -> Caller:
-    """An approver with an account; `ada`, who was first, is admin and owns the workflows."""
-    assert ada.email != CFO
-    return await sign_up(CFO)
 
 
 async def _until(ready: Callable[[], Awaitable[bool]]) -> None:

@@ -18,6 +18,7 @@ from app.engine.credentials.kinds import KINDS
 from app.engine.credentials.store import bound_to
 from app.models import Credential, User
 from app.schemas.credential import CredentialChanges, CredentialDraft, Kind
+from app.services import credentials
 from app.services.callers import Caller as Person
 from app.services.callers import caller_of
 from app.services.credentials import Credentials
@@ -153,6 +154,20 @@ async def test_a_name_is_given_once(ada: Caller, sign_up: Sign) -> None:
 
     assert [answer.status_code for answer in taken] == [409, 409]
     await _keep(await sign_up("bob@example.com"))
+
+
+async def test_whoever_has_as_many_as_they_may_still_renames_one(
+    ada: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = await _keep(ada)
+    monkeypatch.setattr(credentials, "MAX_CREDENTIALS", 1)
+
+    renamed = await ada.call(
+        "PUT", f"/credentials/{saved['id']}", json={"name": "sales", "kind": "bearer"}
+    )
+    another = await ada.post("/credentials", CRM)
+
+    assert (renamed.status_code, another.status_code) == (200, 409), renamed.text
 
 
 async def test_bob_finds_neither_adas_id_nor_her_name(ada: Caller, sign_up: Sign) -> None:

@@ -9,6 +9,7 @@ import pytest
 from app.api.application import create_app
 from app.api.openapi import VERSION
 from app.core.config import Settings
+from app.schemas.event import EventDraft
 from tests.integration.api.conftest import Caller
 
 ROOT = Path(__file__).parents[3]
@@ -102,3 +103,13 @@ async def test_the_catalogue_can_be_read(ada: Caller) -> None:
     assert listed["failures"] == []
     assert one.json() in listed["items"]
     assert none.status_code == 404
+
+
+def test_a_correlation_id_tells_its_bounds_also_where_a_number_may_stand_for_it() -> None:
+    schema = EventDraft.model_json_schema()["properties"]["correlation_id"]
+
+    assert schema["anyOf"] == [
+        {"type": "string", "minLength": 1, "maxLength": 255},
+        {"type": "number"},
+        {"type": "null"},
+    ]

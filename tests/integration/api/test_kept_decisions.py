@@ -5,23 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.conftest import Caller, Sign
+from tests.integration.api.conftest import CFO, Caller, Sign
 
 pytestmark = pytest.mark.usefixtures("worker")
 
 PATIENCE_SECONDS = 20.0
-CFO = "cfo@example.com"
 ASK = {"id": "sign_off", "type": "approval", "config": {"approvers": [CFO], "prompt": "Pay?"}}
 PAY = {"id": "pay", "type": "log", "config": {"message": "paid"}}
 TELL = {"id": "tell", "type": "log", "config": {"message": "told"}}
 WAITS, DONE = {"waiting"}, {"succeeded"}
-
-
-@pytest.fixture
-async def cfo(ada: Caller, sign_up: Sign) -> Caller:
-    """An approver; `ada`, who was first, is admin and owns the workflows."""
-    assert ada.email != CFO
-    return await sign_up(CFO)
 
 
 @pytest.fixture

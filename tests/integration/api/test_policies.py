@@ -308,3 +308,32 @@ async def test_the_policies_that_one_person_saves_have_so_many_budgets_and_free_
     with Session(container.engine) as session:
         left = session.get_one(PolicyRow, ("workflow", workflows[0]))
         assert (left.rules, left.revision) == ({"max_input_bytes": 9}, 2)
+
+
+async def test_a_policy_from_before_the_caps_is_held_to_them_as_it_is_read(
+    ada: Caller, container: Container
+) -> None:
+    workflow = await ada.save()
+    path = f"/workflows/{workflow['id']}/policy"
+    await _put(ada, path, {"max_input_bytes": 9})
+    old = {"max_runs": [{"count": 100, "window_seconds": 310 * DAY}], **_budgets(11)}
+    with Session(container.engine) as session:
+        for row in (
+            session.get_one(PolicyRow, ("workflow", workflow["id"])),
+            session.get_one(PolicyRevision, ("workflow", workflow["id"], 1)),
+        ):
+            row.rules = old
+        session.commit()
+
+    shown = (await ada.get(path)).json()
+    with container.engine.connect() as connection:
+        book = book_of(container.engine)
+        book.refresh(connection)
+        (known,) = (one.rules for one in book.latest.all if one.target == workflow["id"])
+
+    windows, budgets = shown["policy"]["max_runs"], shown["policy"]["budgets"]
+    assert windows == [{"count": 10, "window_seconds": 31 * DAY}]
+    assert [one["limit"] for one in budgets] == [1] * 10 + [0]
+    assert known == PolicyRules.model_validate(shown["policy"])
+    assert shown["history"][0]["policy"]["max_runs"] == old["max_runs"]
+    assert (await _put(ada, path, shown["policy"])).status_code == 422

@@ -4,6 +4,7 @@ SQLite has one writer at a time, so nothing of this can happen there.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -13,12 +14,20 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlmodel import Session, col, select
 
-from app.api.container import Container
+from app.api.container import DATABASE_TURNS, Container
 from app.core.config import Settings
+from app.core.security import passwords
 from app.core.statuses import Role
 from app.engine.audit.appending import hold_chain
-from app.models import ApiKey, AuditEntry, Credential, Invitation, KillSwitch, WorkflowShare
-from app.services import api_keys
+from app.models import (
+    ApiKey,
+    AuditEntry,
+    Credential,
+    Invitation,
+    KillSwitch,
+    WorkflowShare,
+)
+from app.services import api_keys, credentials, policy_caps, sharing, teams, users
 from app.services.oidc.identity import Identity, SignInRules
 from app.services.oidc.sign_in import sign_in
 from app.services.sessions import Visit
@@ -72,6 +81,11 @@ def _waiting(container: Container) -> int:
         return int(connection.execute(WAITING).scalar_one())
 
 
+async def _log_in(ada: Caller, email: str | None = None) -> httpx.Response:
+    form = {"username": email or ada.email, "password": PASSWORD}
+    return await ada.http.post("/api/v1/login", data=form)
+
+
 def _recorded(container: Container, action: str) -> int:
     with Session(container.engine) as session:
         return len(session.exec(select(AuditEntry).where(AuditEntry.action == action)).all())
@@ -83,6 +97,61 @@ async def test_more_requests_at_once_than_there_are_threads_and_connections_are_
     answers = await asyncio.gather(*(ada.get("/workflows") for _ in range(90)))
 
     assert [answer.status_code for answer in answers] == [200] * 90
+
+
+CALLS_AT_ONCE = 40
+
+
+def _by_kind(kind: str, ada: Caller, number: int, token: str) -> Call:
+    email = f"user{number}@example.com"
+    if kind == "register":
+        return ada.post("/register", {"email": email, "password": PASSWORD})
+    if kind == "login":
+        return _log_in(ada, email)
+    return ada.http.post(f"/api/v1/{kind}", json={"refresh_token": token})
+
+
+@pytest.mark.parametrize("kind", ["register", "login", "token/refresh", "logout"])
+async def test_whoever_waits_to_sign_in_or_out_leaves_connections_to_triggers(
+    ada: Caller, container: Container, kind: str
+) -> None:
+    path = f"/webhooks/{(await ada.save())['id']}"
+    token = (await _log_in(ada)).json()["refresh_token"]
+    with container.engine.begin() as connection:
+        hold_chain(connection)
+        connection.execute(text("SELECT FROM sessions FOR UPDATE"))
+        calls = [_by_kind(kind, ada, number, token) for number in range(CALLS_AT_ONCE)]
+        begun = [asyncio.create_task(call) for call in calls]
+        await _until_they_wait(container, begun[:DATABASE_TURNS])
+
+        triggered = await ada.post(path, {})
+
+    assert triggered.status_code == 202
+    assert {answer.status_code for answer in await asyncio.gather(*begun)} <= {200, 201, 204, 401}
+
+
+async def test_logins_that_hash_leave_threads_and_turns_to_others(
+    ada: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, hashing = threading.Event(), threading.Semaphore(0)
+
+    def hash_long(password: str, stored: str | None) -> bool:
+        with passwords._SLOTS:
+            hashing.release()
+            return go_on.wait(PATIENCE_SECONDS) and password == stored
+
+    monkeypatch.setattr(users, "verify_password", hash_long)
+    calls = (_log_in(ada, f"user{number}@example.com") for number in range(CALLS_AT_ONCE))
+    begun = [asyncio.create_task(call) for call in calls]
+    try:
+        for _ in range(passwords.MAX_AT_ONCE):
+            assert await asyncio.to_thread(hashing.acquire, timeout=PATIENCE_SECONDS)
+        meanwhile = await asyncio.wait_for(ada.get("/workflows"), PATIENCE_SECONDS / 2)
+    finally:
+        go_on.set()
+
+    assert meanwhile.status_code == 200
+    assert {answer.status_code for answer in await asyncio.gather(*begun)} == {401}
 
 
 async def test_of_two_first_policies_the_second_becomes_the_next_revision(
@@ -253,6 +322,82 @@ async def test_of_two_keys_one_is_the_last_that_there_is_room_for(
     statuses = await meet(container, *(ada.post("/api-keys", draft) for draft in drafts))
 
     assert statuses == [201, 409]
+
+
+async def test_of_two_credentials_one_is_the_last_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "MAX_CREDENTIALS", 1)
+    team = (await ada.post("/teams", {"name": "Finance"})).json()["id"]
+
+    own, of_team = [
+        await meet(
+            container,
+            *(ada.post("/credentials", {"name": name} | whose | SECRET) for name in ("one", "two")),
+        )
+        for whose in ({}, {"team": team})
+    ]
+
+    assert (own, of_team) == ([201, 409], [201, 409])
+
+
+async def test_of_two_teams_one_is_the_last_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "MAX_TEAMS", 1)
+
+    statuses = await meet(container, *(ada.post("/teams", {"name": name}) for name in ("a", "b")))
+
+    assert statuses == [201, 409]
+
+
+async def test_of_two_teams_that_let_somebody_in_one_is_the_last_that_there_is_room_for(
+    ada: Caller, sign_up: Sign, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await sign_up("bob@example.com")
+    made = [(await ada.post("/teams", {"name": name})).json()["id"] for name in ("a", "b")]
+    monkeypatch.setattr(teams, "MAX_TEAMS", 1)
+
+    statuses = await meet(
+        container,
+        *(
+            ada.call("PUT", f"/teams/{team}/members/{bob.email}", json={"role": "viewer"})
+            for team in made
+        ),
+    )
+
+    assert statuses == [200, 409]
+
+
+async def test_of_two_shares_with_somebody_one_is_the_last_that_there_is_room_for(
+    ada: Caller, sign_up: Sign, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await sign_up("bob@example.com")
+    await ada.post("/teams", {"name": "Finance"})
+    monkeypatch.setattr(sharing, "MAX_GRANTED", 1)
+    paths = [f"/workflows/{(await ada.save())['id']}/shares" for _ in range(2)]
+
+    with_bob, with_team = [
+        await meet(
+            container,
+            *(ada.call("PUT", path, json={"role": "viewer"} | grantee) for path in paths),
+        )
+        for grantee in ({"user": bob.email}, {"team": "Finance"})
+    ]
+
+    assert (with_bob, with_team) == ([200, 409], [200, 409])
+
+
+async def test_of_two_policies_one_has_the_last_budgets_that_there_is_room_for(
+    ada: Caller, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_caps, "MAX_BUDGETS_OF_A_PERSON", 1)
+    paths = [f"/workflows/{(await ada.save())['id']}/policy" for _ in range(2)]
+    rules = {"budgets": [{"name": "llm_usd", "limit": 1}]}
+
+    statuses = await meet(container, *(ada.call("PUT", path, json=rules) for path in paths))
+
+    assert statuses == [200, 422]
 
 
 async def test_a_session_is_ended_once(ada: Caller, container: Container) -> None:

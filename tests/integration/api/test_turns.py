@@ -7,7 +7,9 @@ import pytest
 
 from app.api import turns
 from app.api.container import DATABASE_TURNS, Container
-from tests.integration.api.conftest import Caller, Sign
+from app.core.security import passwords
+from app.services import users
+from tests.integration.api.conftest import PASSWORD, Caller, Sign
 
 
 @pytest.fixture
@@ -85,3 +87,45 @@ async def test_a_request_that_is_interrupted_while_it_waits_for_a_turn_takes_non
     assert isinstance(answers[0], asyncio.CancelledError)
     assert not isinstance(answers[1], BaseException)
     assert answers[1].status_code == 200
+
+
+async def test_whoever_signs_in_takes_one_turn_and_gives_it_back(
+    ada: Caller, one_turn: asyncio.Semaphore
+) -> None:
+    account = {"email": "bob@example.com", "password": PASSWORD}
+    right = {"username": ada.email, "password": PASSWORD}
+    swap = {"current_password": PASSWORD, "new_password": "another one"}
+    signed_in = await ada.http.post("/api/v1/login", data=right)
+
+    answers = [
+        signed_in,
+        await ada.post("/register", account),
+        await ada.post("/register", account),
+        await ada.http.post("/api/v1/login", data=right | {"password": "a wrong one"}),
+        await ada.post("/token/refresh", {"refresh_token": signed_in.json()["refresh_token"]}),
+        await ada.post("/me/password", swap | {"current_password": "a wrong one"}),
+        await ada.post("/me/password", swap),
+        await ada.post("/logout", {"refresh_token": "none"}),
+    ]
+
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses, one_turn._value) == ([200, 201, 409, 401, 200, 422, 200, 204], 1)
+
+
+async def test_a_login_that_gets_no_turn_after_hashing_gives_back_none(
+    ada: Caller, one_turn: asyncio.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = {"username": ada.email, "password": PASSWORD}
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+
+    def hash_while_another_takes_the_turn(password: str, stored: str | None) -> bool:
+        asyncio.run_coroutine_threadsafe(one_turn.acquire(), loop).result(10)
+        return passwords.verify_password(password, stored)
+
+    monkeypatch.setattr(users, "verify_password", hash_while_another_takes_the_turn)
+
+    answer = await ada.http.post("/api/v1/login", data=right)
+
+    assert (answer.status_code, one_turn._value) == (503, 0)
+    one_turn.release()

@@ -5,6 +5,7 @@ SQLite has one writer at a time, so nothing of this can happen there.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
@@ -12,14 +13,15 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from app.core.clock import SystemClock
+from app.core.errors import Replayed
 from app.core.ids import new_id
 from app.core.statuses import TriggerKind
 from app.db.base import make_engine
-from app.engine import lease_store
+from app.engine import deliveries, lease_store
 from app.engine.controls.cancelling import cancel_runs
 from app.engine.controls.control import Control
 from app.engine.hooks import store as hooks
-from app.engine.intake import NewRun, accept
+from app.engine.intake import Accepted, NewRun, Refused, SignedDelivery, accept
 from app.engine.waiting.ending import lock_runs
 
 NOW = SystemClock().now()
@@ -115,6 +117,56 @@ def _until_somebody_waits(engine: Engine) -> None:
         while not connection.execute(waiting).scalar_one():
             assert SystemClock().monotonic() < deadline
             connection.rollback()  # what is seen of others stays the same within a transaction
+
+
+@pytest.mark.parametrize("has_id", [True, False])
+def test_signed_deliveries_that_two_processes_take_at_once_are_taken_in_one_order(
+    engine: Engine, has_id: bool
+) -> None:
+    first, second = _in_order(new_id(), has_id=has_id)
+    signed_anew = [_signed(run, "anew") if has_id else run for run in (second, first)]
+
+    with ThreadPoolExecutor(1) as thread:
+        with engine.begin() as connection:
+            deliveries.accept_once(connection, [first], NOW)
+            taking = thread.submit(_take, engine, signed_anew)
+            _until_somebody_waits(engine)
+            _never_wait(connection)  # the other process holds nothing yet
+            deliveries.accept_once(connection, [second], NOW)
+        answers = taking.result(PATIENCE_SECONDS)
+
+    replayed = [isinstance(answer, Replayed) for answer in answers]
+    assert replayed == [has_id] * 2
+    assert all(has_id or answer.duplicate for answer in answers)  # type: ignore[union-attr]
+
+
+def _in_order(workflow_id: str, *, has_id: bool) -> list[NewRun]:
+    """Return two signed calls as they are to be taken; signed anew, they come in the other order by what is signed."""
+    while True:
+        calls = [_signed_call(workflow_id, has_id=has_id) for _ in range(2)]
+        rows = [deliveries._row(new_id(), call, NOW) for call in calls]
+        anew = [deliveries._row(new_id(), _signed(call, "anew"), NOW)["key"] for call in calls]
+        leading = [row["sender_key" if has_id else "key"] for row in rows]
+        if leading == sorted(leading) and anew != sorted(anew):
+            return calls
+
+
+def _signed_call(workflow_id: str, *, has_id: bool) -> NewRun:
+    known_by = SignedDelivery(new_id(), new_id() if has_id else None, 60)
+    owner_id, version_id = new_id(), new_id()
+    return NewRun(
+        owner_id, workflow_id, version_id, 1, TriggerKind.WEBHOOK, None, delivery=known_by
+    )
+
+
+def _signed(run: NewRun, how: str) -> NewRun:
+    assert run.delivery is not None
+    return replace(run, delivery=replace(run.delivery, key=f"{run.delivery.key} {how}"))
+
+
+def _take(engine: Engine, runs: list[NewRun]) -> list[Accepted | Refused | Replayed]:
+    with engine.begin() as connection:
+        return deliveries.accept_once(connection, runs, NOW)
 
 
 def test_hook_calls_that_another_worker_takes_are_passed_over(engine: Engine) -> None:

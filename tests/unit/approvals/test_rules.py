@@ -75,12 +75,18 @@ def _ended(after: Asked | Ended) -> Ended:
     return after
 
 
-def test_an_approver_may_decide() -> None:
-    require_open(_asked(), Person(ANN, "member", "7"), "a" * 64, NOW)
+def test_an_approver_may_decide_what_they_were_shown() -> None:
+    asked, ann = _asked(), Person(ANN, "member", "7")
+
+    require_open(asked, ann, "a" * 64, NOW)
+    assert _refusal(asked, ann, shown_hash="b" * 64) is Conflict
 
 
 def test_whoever_has_the_role_may_decide() -> None:
-    require_open(_asked(approvers=["role:admin"]), Person(CAT, "admin", "7"), None, NOW)
+    asked, cat = _asked(approvers=["role:admin"]), Person(CAT, "admin", "7")
+
+    require_open(asked, cat, None, NOW)
+    assert _refusal(asked, replace(cat, role="member")) is NotFound
 
 
 def test_a_team_may_decide_by_each_of_its_members() -> None:

@@ -1,5 +1,7 @@
 """When the load generator sends."""
 
+import asyncio
+
 from benchmarks.pacing import Gate, Timetable
 
 
@@ -37,4 +39,8 @@ async def test_without_a_database_nothing_is_held_back() -> None:
     gate = Gate("", 0)
 
     async with gate.kept():
-        await gate.passed()
+        passed = asyncio.create_task(gate.passed())
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+        assert passed.done()

@@ -16,6 +16,7 @@ from app.api.container import Container
 from app.api.deps import Services, address_of
 from app.api.openapi import problems
 from app.api.sign_in import tokens_of, visit_of
+from app.api.turns import turn_at
 from app.api.v1.links import BaseUrl
 from app.core.errors import NotFound
 from app.core.security.encryption import CannotDecrypt, KeyRing, Sealed
@@ -93,7 +94,8 @@ async def come_back(
     identity = await provider.identify(code, attempt, _callback(base_url))
     rules = rules_of(container.settings)
     visit = visit_of(request, container)
-    signed_in = await run_in_threadpool(sign_in, container.engine, identity, rules, visit)
+    async with turn_at(container):
+        signed_in = await run_in_threadpool(sign_in, container.engine, identity, rules, visit)
     return tokens_of(container, signed_in)
 
 

@@ -18,6 +18,7 @@ from app.api.deps import (
 )
 from app.api.openapi import BODY_PROBLEMS, problems
 from app.api.sign_in import tokens_of, visit_of
+from app.api.turns import DatabaseTurn
 from app.core.errors import NotAuthenticated
 from app.core.permissions import Scope
 from app.core.security.tokens import read_token
@@ -46,7 +47,9 @@ async def session_id_in_path(session_id: str) -> str:
     summary="Get the next access token",
     responses=problems(401, 429, *BODY_PROBLEMS),
 )
-def refresh_token(form: RefreshRequest, request: Request, container: Services) -> AccessToken:
+def refresh_token(
+    form: RefreshRequest, request: Request, container: Services, _: DatabaseTurn
+) -> AccessToken:
     """Send the newest `refresh_token`; the answer holds an access token and the refresh token to send next time.
 
     Each refresh token counts once. One that comes again was stolen: the whole session ends, for everybody who has tokens of it.
@@ -67,6 +70,7 @@ def log_out(
     request: Request,
     container: Services,
     token: Annotated[str | None, Depends(bearer)],
+    _: DatabaseTurn,
     form: LogoutRequest | None = None,
 ) -> None:
     """End the session of the `refresh_token`, or of the access token: neither counts any more.
