@@ -104,6 +104,7 @@ async def test_the_examples_page_runs_all_of_them(
     assert await _statuses(world) == [RunStatus.SUCCEEDED] * 7
     assert said.count('"status":"queued"') == 6
     assert '"status":"approved"' in said
+    assert '"cron":"0 3 * * *","timezone":"Europe/Berlin"' in said
     assert list(faults_of((tmp_path / "incident.json").read_bytes())) == []
     paths = echo.counts()["by_path"]
     assert (paths["/fulfilments"], paths["/refunds"]) == (1, 1)
