@@ -479,11 +479,11 @@ async def test_a_team_is_asked_by_an_escalation(
     assert await _inbox(cfo) == [approval["id"]]
 
 
-async def test_a_team_that_there_is_not_is_refused_when_the_workflow_is_saved(
+async def test_teams_and_roles_that_there_are_not_are_refused_when_the_workflow_is_saved(
     ada: Caller,
 ) -> None:
     await ada.call("DELETE", f"/teams/{await _team(ada, 'Gone')}")
-    config = {"approvers": [CFO, "team:gone"], "prompt": "Ship it?"}
+    config = {"approvers": [CFO, "team:gone", "role:admin", "role:king"], "prompt": "Ship it?"}
     asking = {"id": "ask", "type": "wait_for_approval", "config": config}
     late = {"timeout_seconds": 5, "timeout_action": "escalate", "escalate_to": ["team:nobody"]}
     inner = {"id": "in", "type": "approval", "config": config | late | {"approvers": [CFO]}}
@@ -493,9 +493,19 @@ async def test_a_team_that_there_is_not_is_refused_when_the_workflow_is_saved(
     problems = (await ada.post("/workflows", draft)).json()["errors"]
 
     assert [(problem["pointer"], problem["code"]) for problem in problems] == [
+        ("/definition/steps/0/config/approvers/3", "unknown_role"),
         ("/definition/steps/0/config/approvers/1", "unknown_team"),
         ("/definition/steps/1/steps/0/config/escalate_to/0", "unknown_team"),
     ]
+
+
+async def test_a_team_may_come_out_of_the_input(ada: Caller) -> None:
+    config = {"approvers": ["team:${{ input.team }}"], "prompt": "Ship it?"}
+    draft = {"name": "Test", "definition": {"steps": [{"type": "approval", "config": config}]}}
+
+    saved = await ada.post("/workflows", draft)
+
+    assert saved.status_code == 201, saved.text
 
 
 async def test_editors_make_links_and_members_read(ada: Caller, cfo: Caller, sign_up: Sign) -> None:
