@@ -109,6 +109,7 @@ class DefinitionParser:
                 settled=outer.settled | wiring.settled[parser.id],
                 certain=outer.certain | wiring.certain[parser.id],
                 outputs=outputs,
+                own=parser.id,
             )
             body = self.body(parser, scope, depth)
             self.check_references(parser, scope, body)

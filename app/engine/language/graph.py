@@ -172,6 +172,7 @@ class GraphParser:
             before=self._ever_before(name),
             settled=wiring.settled[name],
             certain=wiring.certain[name],
+            own=name,
         )
 
     def _ever_before(self, name: str) -> frozenset[str]:

@@ -23,7 +23,7 @@ NO_SECRETS_HERE = (
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an expression in one place may refer to. `outputs` are the schemas of what steps put out."""
+    """What an expression in one place of the step `own` may refer to. `outputs` are the schemas of what steps put out."""
 
     inputs: Mapping[str, Any]
     local: tuple[str, ...] = ()
@@ -31,6 +31,7 @@ class Scope:
     settled: frozenset[str] = frozenset()
     certain: frozenset[str] = frozenset()
     outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own: str = ""
 
     def problems(self, reference: Reference, at: str) -> Iterator[Problem]:
         """Yield a problem when a reference can never hold, or holds on some ways through the workflow only."""
@@ -68,7 +69,12 @@ class Scope:
         elif optional:
             return
         elif step not in self.before:
-            detail = f"{name} has not run when this step runs: let this step depend on it, or drop the reference."
+            how = (
+                "it is this step itself, which has no output yet"
+                if step == self.own
+                else "let this step depend on it, or drop the reference"
+            )
+            detail = f"{name} has not run when this step runs: {how}."
             yield Problem(at, "step_not_before", detail)
         elif step not in self.settled:
             yield _maybe(at, name, "may not have run yet", "steps?." + step)

@@ -41,7 +41,24 @@ def _told(definition: Any) -> list[str]:
         ({"steps": [LOG], "timeout_seconds": 1e99}, "`timeout_seconds` must be at most 2592000."),
         ({"steps": [LOG], "timeout_seconds": "x"}, "`timeout_seconds` must be a number."),
         ({"steps": [LOG | {"retry": 5}]}, "`retry` must be an object."),
-        ({"steps": [LOG | {"retry": {"x": 1}}]}, "`x` is not known here: remove it, or correct its name."),
+        (
+            {"steps": [LOG | {"retry": {"attempts": 1}}]},
+            "There is no field 'attempts' here. Did you mean 'max_attempts'? The fields are: max_attempts, "
+            "initial_delay_seconds, max_delay_seconds, multiplier, jitter.",
+        ),
+        (
+            {"steps": [{"type": "HTTP"}]},
+            "There is no node type 'HTTP'. Did you mean 'http_request_node'? GET /api/v1/nodes lists all.",
+        ),
+        (
+            {"steps": [{"type": "filter_node", "config": {"condition": "${{ input.x }}"}}]},
+            "Unexpected '$' at position 0: leave out `${{` and `}}` where an expression stands by itself, and quote a "
+            "`$` that is text.",
+        ),
+        (
+            {"steps": [LOG | {"id": "a", "config": {"message": "${{ steps.a.output }}"}}]},
+            "steps.a has not run when this step runs: it is this step itself, which has no output yet.",
+        ),
         (
             {"steps": [LOG | {"id": "a b"}]},
             "`id` must begin with a letter or _ and hold only letters, digits, _ and -, 100 at most.",

@@ -44,6 +44,7 @@ _MENDED = {
     "|": "write `||` for or",
     '"': 'close the string with `"`',
     "'": "close the string with `'`",
+    "$": "leave out `${{` and `}}` where an expression stands by itself, and quote a `$` that is text",
 }
 
 
