@@ -32,7 +32,12 @@ OPEN = Statement(
         "fresh": "boolean",
     },
 )
-_ABANDON = "UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL WHERE kind = 'run'"
+NOT_TOLD = "(resolution IS NULL OR CAST(resolution AS text) = CAST(on_due AS text))"
+"""Of a wait for a run: its end has not ended the wait. That run is still the step's; one whose end was told may have been
+retried since, by a person, for its own sake."""
+_ABANDON = f"""
+    UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL WHERE kind = 'run' AND {NOT_TOLD}
+"""  # noqa: S608 - a constant of ours
 _GOES_ON = """
     EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.child_run_id
             AND runs.status IN ('queued', 'running', 'waiting', 'paused'))
