@@ -84,11 +84,12 @@ LOCK_RUNS = Statement(
     rows={"id": "uuid"},
     returns={"id": Id()},
 )
-# End waits, each once.
+# End waits, each once, but for those that are abandoned.
 RESOLVE = Statement(
     """
     UPDATE waits SET resolution = v.resolution FROM {rows}
     WHERE waits.run_id = v.run_id AND waits.path = v.path AND waits.attempt = v.attempt AND waits.resolution IS NULL
+      AND (waits.kind <> 'run' OR waits.on_due IS NOT NULL)
     RETURNING waits.run_id, waits.path, waits.attempt
     """,
     rows={**KEY, "resolution": "json"},

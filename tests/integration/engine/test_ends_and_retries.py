@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlmodel import Session, col, update
 
 from app.core.clock import SystemClock
 from app.core.config import Settings
-from app.core.statuses import RunStatus
+from app.core.statuses import RunStatus, WaitKind
+from app.engine.artifacts.folder import FolderObjects
+from app.engine.artifacts.store import ArtifactStore
+from app.engine.children import store as children_store
+from app.engine.children.abandoned import cancel_abandoned
+from app.engine.children.ending import ChildEndings
 from app.engine.controls.control import Control
 from app.engine.controls.pausing import pause_runs
 from app.engine.controls.resuming import resume_runs
@@ -21,7 +27,8 @@ from app.engine.hooks import store
 from app.engine.hooks.calling import Call
 from app.engine.plans import PlanCache
 from app.engine.registry import load_catalogue
-from app.models import Run
+from app.engine.waiting.closing import close_waits_of
+from app.models import Run, Wait
 from tests.integration.engine.families import (
     BAD,
     call,
@@ -223,3 +230,48 @@ class TestARetriedSubWorkflow:
         assert cancelled == {parent}
         assert left == []
         assert (await world.ended(child)).status is RunStatus.SUCCEEDED
+
+
+async def test_a_sub_workflow_that_is_left_behind_while_an_earlier_end_of_it_is_told_is_cancelled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = (await world.trigger(world.workflow(BAD))).run_id, await _failed_run(world)
+    _wait_for(world, parent, child)
+    endings = ChildEndings(
+        world.engine, SystemClock(), ArtifactStore(FolderObjects(Path())), lambda _: None
+    )
+    find = children_store.FIND_ENDED.run
+
+    def find_and_leave_behind(connection: Connection, **values: Any) -> Any:
+        found = find(connection, **values)
+        connection.commit()
+        _retry(world, child)
+        with world.engine.begin() as another:
+            close_waits_of(another, [parent])
+        return found
+
+    monkeypatch.setattr(children_store.FIND_ENDED, "run", find_and_leave_behind)
+    told = endings.tell_all()
+    cancel_abandoned(world.engine, SystemClock(), lambda _: None)
+
+    assert told == 0
+    assert world.run(child).status is RunStatus.CANCELLED
+    assert waits(world) == []
+
+
+def _wait_for(world: World, parent: str, child: str) -> None:
+    """Let a step of one run wait for another run."""
+    with Session(world.engine) as session:
+        session.add(
+            Wait(
+                run_id=parent,
+                path="call",
+                attempt=1,
+                owner_id=world.owner_id,
+                kind=WaitKind.RUN,
+                on_due={"code": "step_timed_out"},
+                child_run_id=child,
+                created_at=SystemClock().now(),
+            )
+        )
+        session.commit()
