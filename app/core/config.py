@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(
         default=None,
-        description="Unset: embedded Postgres. Else postgresql://user:password@host/name, or sqlite:///file.db on one machine.",
+        description="Unset: embedded Postgres. Else postgresql://user:password@host/name (Postgres 16 or newer), or sqlite:///file.db on one machine.",
     )
     migration_database_url: SecretStr | None = Field(
         default=None,

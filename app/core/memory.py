@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import typing
 
 YOUNG_OBJECTS = 10_000
 """How many new containers call for a collection; Python's own 700 would look through them thousands of times a second."""
@@ -14,6 +15,7 @@ def spare_startup_heap() -> None:
     under load (measured with py-spy, which shows collections at innocent lines that allocate). What little garbage imports
     leave (2,000 objects) stays: to look for it takes longer than a tenth of the start.
     """
+    typing.clear_overloads()  # a megabyte of signatures that only type checkers read
     gc.freeze()
     gc.enable()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)

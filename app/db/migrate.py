@@ -1,6 +1,7 @@
 """Bring a database to the schema that this code expects."""
 
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -13,17 +14,20 @@ from app.db.login import ensure_login
 from app.db.walls import build_walls, tear_down_walls
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+OLDEST_POSTGRES: Final = 16
+"""The first that grants a role without its rights, for `app.db.walls`."""
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
     """Run every migration that is missing.
 
     Raises:
-        ConfigurationError: when the database does not answer.
+        ConfigurationError: when the database does not answer, or is too old.
     """
     engine = make_engine(database_url)
     try:
         with engine.begin() as connection:
+            _require_version(connection)
             tear_down_walls(connection)
             command.upgrade(_config(connection), revision)
             if revision == "head":
@@ -38,7 +42,7 @@ def prepare(database_url: str, owner_url: str | None) -> None:
     """Bring a database to the newest schema, as its owner where there is one, who then makes the login of `database_url`.
 
     Raises:
-        ConfigurationError: when the database does not answer, or the owner may not do that.
+        ConfigurationError: when the database does not answer or is too old, or the owner may not do that.
     """
     upgrade(owner_url or database_url)
     if owner_url is not None:
@@ -58,6 +62,17 @@ def unreachable(error: OperationalError) -> str:
     return (
         f"The database at DATABASE_URL does not answer ({reason}): start it or correct the address."
     )
+
+
+def _require_version(connection: Connection) -> None:
+    if connection.dialect.name != "postgresql":
+        return
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
+    if version < OLDEST_POSTGRES:
+        raise ConfigurationError(
+            f"The database at DATABASE_URL is Postgres {version}: AutomateOS needs {OLDEST_POSTGRES} or newer, such as the one "
+            "that `python3 main.py` brings when DATABASE_URL is unset."
+        )
 
 
 def _config(connection: Connection) -> Config:

@@ -203,7 +203,8 @@ INSERT_LOGS = Statement(
 )
 # End, park or give back runs: they leave this worker in the transaction of their last checkpoint. A run that is released
 # stays paused unless it was resumed meanwhile; one that would wait although a wait of its has just ended is due at once.
-# One that is over is marked with what its workflow wants to be called, as it stands at that moment.
+# One that is over is marked with what its workflow wants to be called, as it stands at that moment; one that was given away
+# in between says nothing of the runs of its earlier owner.
 LEAVE = Statement(
     """
     UPDATE runs SET status = CASE WHEN v.status = 'released' AND runs.status = 'paused' THEN 'paused'
@@ -221,7 +222,7 @@ LEAVE = Statement(
                     held_by = v.held_by,
                     hooks = CASE WHEN v.status IN ('succeeded', 'failed', 'timed_out') THEN
                               (SELECT CASE v.status WHEN 'succeeded' THEN w.on_success ELSE w.on_failure END
-                               FROM workflows w WHERE w.id = runs.workflow_id) END
+                               FROM workflows w WHERE w.id = runs.workflow_id AND w.owner_id = runs.owner_id) END
     FROM {rows} WHERE runs.id = v.id AND runs.id {among_ids}
     """,
     rows={

@@ -14,6 +14,8 @@ from app.engine.checkpoint import CHECKPOINTS_PER_EPOCH, Checkpoint
 from app.engine.controls import store
 from app.engine.controls.control import HINT_GRACE, Control
 from app.engine.controls.refusals import RunNotRetryable, StepNotRetryable
+from app.engine.hooks import store as hooks
+from app.engine.hooks.report import GONE
 from app.engine.language.plan import Plan
 from app.engine.planning.record import ENDED_IN_FAILURE, Record, StepState, latest
 from app.engine.planning.retrying import Anew, go_on_from
@@ -104,6 +106,7 @@ def _write(connection: Connection, anew: Mapping[str, tuple[int, Anew]], control
         again=control.at + HINT_GRACE,
         control=control.stored,
     )
+    _forget_calls(connection, sorted(anew))
     superseded = [
         {"run_id": run_id, "path": path, "changed": epoch * CHECKPOINTS_PER_EPOCH}
         for run_id, (epoch, found) in anew.items()
@@ -119,6 +122,13 @@ def _write(connection: Connection, anew: Mapping[str, tuple[int, Anew]], control
     ]
     if reopened:
         engine_store.UPSERT_STEPS.run(connection, reopened)
+
+
+def _forget_calls(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Make no more calls that tell the end which the runs had: their next one makes its own."""
+    rows = [{"run_id": run_id} for run_id in run_ids]
+    hooks.HOLD_CALLS.run(connection, rows)
+    hooks.FORGET_CALLS.run(connection, rows, because=GONE)
 
 
 def reopened_rows(

@@ -5,6 +5,7 @@ from sqlalchemy import BigInteger, Integer, String
 from app.core.statuses import AttemptStatus, RunStatus
 from app.db.statement import Statement
 from app.db.types import Id, Json, Status, UtcDateTime
+from app.engine.waiting.store import NOT_TOLD
 
 # Cancel what is not over: whoever holds it holds it no longer. Nothing ends before it started, although clocks differ a little
 # and a claim may have been committed after `:now` was read.
@@ -32,10 +33,10 @@ CANCEL_STEPS = Statement(
 )
 # Runs that steps of these runs wait for.
 FIND_CHILDREN = Statement(
-    """
+    f"""
     SELECT child_run_id AS id FROM waits
-    WHERE kind = 'run' AND child_run_id IS NOT NULL AND run_id {among_ids}
-    """,
+    WHERE kind = 'run' AND child_run_id IS NOT NULL AND run_id {{among_ids}} AND {NOT_TOLD}
+    """,  # noqa: S608 - a constant of ours
     rows={"id": "uuid"},
     returns={"id": Id()},
 )

@@ -10,7 +10,7 @@ from app.core.clock import Clock
 from app.engine.guards.gate import Gate
 from app.engine.guards.hosts import host_of
 from app.engine.guards.policies import host_refusal
-from app.engine.guards.policy_book import book_of
+from app.engine.guards.policy_book import Policies, book_of
 from app.engine.hooks import store
 from app.engine.hooks.calling import TOTAL_SECONDS, Call, settled
 from app.engine.hooks.report import report_of
@@ -53,6 +53,7 @@ class HookCalls:
         now = self._clock.now()
         rows = [settled(call, error, now) for call, error in zip(calls, errors, strict=True)]
         with self._engine.begin() as connection:
+            store.HOLD_CALLS.run(connection, [{"run_id": call.run_id} for call in calls])
             store.SETTLE_CALLS.run(connection, rows)
         unanswered = sum(error is not None for error in errors)
         return {"answered": len(calls) - unanswered, "unanswered": unanswered}
@@ -74,21 +75,8 @@ class HookCalls:
             policies = book_of(self._engine).current(connection)
             held = {row.id for row in ended if self._is_held(row)}
             self._put_back(connection, [call for call in due if call.run_id in held], now)
-        reports = {row.id: report_of(row) for row in ended}
-        depths = {row.id: row.depth for row in ended}
-        holding = {row.id: policies.of(row.owner_id, row.workflow_id).at_steps for row in ended}
-        return [
-            Call(
-                row.run_id,
-                row.url,
-                row.tries,
-                reports.get(row.run_id),
-                host_refusal(holding.get(row.run_id, ()), host_of(row.url) or ""),
-                depths.get(row.run_id, 0),
-            )
-            for row in due
-            if row.run_id not in held
-        ]
+        runs = {row.id: row for row in ended}
+        return [_call(row, runs.get(row.run_id), policies) for row in due if row.run_id not in held]
 
     def _is_held(self, run: Row[Any]) -> bool:
         """Tell whether a kill switch halts the runs of its owner or workflow."""
@@ -100,5 +88,22 @@ class HookCalls:
     def _put_back(self, connection: Connection, calls: Sequence[Row[Any]], now: datetime) -> None:
         """Put off what a kill switch of the run's owner or workflow does not let out."""
         if calls:
-            rows = [call._asdict() for call in calls]
+            rows = [{"run_id": call.run_id, "url": call.url, "tries": call.tries} for call in calls]
             store.PUT_BACK_CALLS.run(connection, rows, again=now + POSTPONE)
+
+
+def _call(due: Row[Any], run: Row[Any] | None, policies: Policies) -> Call:
+    """Return a try; of a run that is not over, there is nothing to tell."""
+    if run is None:
+        return Call(due.run_id, due.url, due.tries, due.next_try_at, None)
+    rules = policies.of(run.owner_id, run.workflow_id).at_steps
+    return Call(
+        due.run_id,
+        due.url,
+        due.tries,
+        due.next_try_at,
+        report_of(run),
+        host_refusal(rules, host_of(due.url) or ""),
+        run.depth,
+        run.epoch,
+    )

@@ -10,13 +10,13 @@ import httpx
 
 from app.core.logging import get_logger
 from app.engine.egress.run_depth import calling_at
+from app.engine.hooks.report import GONE
 
 TOTAL_SECONDS = 10.0
 PAUSES_SECONDS = (10, 30, 120, 600, 1_800, 3_600, 7_200)
 """Between the tries: eight of them, over nearly four hours."""
 MAX_TRIES = len(PAUSES_SECONDS) + 1
 MAX_ERROR_CHARACTERS = 500
-GONE = "The run was retried: its next end calls again."
 log = get_logger(__name__)
 
 
@@ -27,16 +27,20 @@ class Call:
     run_id: str
     url: str
     tries: int
+    taken_until: datetime
+    """When it would be made again, should nobody tell what came of it."""
     body: Mapping[str, Any] | None
     refusal: str | None = None
     """Why a policy does not let it be made."""
     depth: int = 0
     """How deep the run lies whose end it tells."""
+    epoch: int = 0
+    """That of the run's end: it tells the ends of a run apart that was retried in between."""
 
     @property
     def key(self) -> str:
         """Return the key that every try carries."""
-        return f"{self.run_id}:{self.body['event'] if self.body else ''}"
+        return f"{self.run_id}:{self.body['event'] if self.body else ''}:{self.epoch}"
 
 
 async def call_all(client: httpx.AsyncClient, calls: Sequence[Call]) -> Sequence[str | None]:
@@ -52,6 +56,7 @@ def settled(call: Call, error: str | None, now: datetime) -> dict[str, Any]:
         "run_id": call.run_id,
         "url": call.url,
         "tries": call.tries,
+        "taken_until": call.taken_until,
         "next_try_at": now + timedelta(seconds=pause or 0) if again else None,
         "answered_at": now if error is None else None,
         "last_error": error,

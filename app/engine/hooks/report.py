@@ -16,6 +16,8 @@ EVENTS: dict[RunStatus, Event] = {
     RunStatus.TIMED_OUT: "on_failure",
 }
 
+GONE = "The run was retried: its next end calls again."
+
 
 def event_of(row: Row[Any]) -> Event | None:
     """Return which hooks a run's end calls; a cancelled one calls none."""

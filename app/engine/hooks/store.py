@@ -71,10 +71,10 @@ TAKE_CALLS = Statement(
                 FROM hook_calls h WHERE h.next_try_at IS NOT NULL AND h.next_try_at <= :now
             ) AS due ORDER BY nth, next_try_at, run_id, url LIMIT :batch)
         {skip_locked})
-    RETURNING run_id, url, tries
+    RETURNING run_id, url, tries, next_try_at
     """,
     takes={"now": UtcDateTime(), "again": UtcDateTime(), "batch": Integer()},
-    returns={"run_id": Id(), "url": String(), "tries": Integer()},
+    returns={"run_id": Id(), "url": String(), "tries": Integer(), "next_try_at": UtcDateTime()},
 )
 # Put calls off that are due, without a try.
 POSTPONE_CALLS = Statement(
@@ -99,16 +99,34 @@ LOAD_ENDED = Statement(
     rows={"id": "uuid"},
     returns=_ENDED_COLUMNS,
 )
-# Write down what came of a try, unless another has begun since.
+# Hold the calls of runs until the commit, in one order everywhere.
+HOLD_CALLS = Statement(
+    "SELECT run_id, url FROM hook_calls WHERE run_id {among_run_ids} ORDER BY run_id, url {for_update}",
+    rows={"run_id": "uuid"},
+    returns={"run_id": Id(), "url": String()},
+)
+# Make no more calls that tell an end of runs which are retried; a try that is under way is not waited for.
+FORGET_CALLS = Statement(
+    """
+    UPDATE hook_calls SET next_try_at = NULL, last_error = :because
+    WHERE run_id {among_run_ids} AND next_try_at IS NOT NULL
+    """,
+    rows={"run_id": "uuid"},
+    takes={"because": String()},
+)
+# Write down what came of a try, unless another has begun since, or the run was retried: a try is known by its number, and
+# by when it would have been made again.
 SETTLE_CALLS = Statement(
     """
     UPDATE hook_calls SET next_try_at = v.next_try_at, answered_at = v.answered_at, last_error = v.last_error
     FROM {rows} WHERE hook_calls.run_id = v.run_id AND hook_calls.url = v.url AND hook_calls.tries = v.tries
+      AND hook_calls.next_try_at = v.taken_until
     """,
     rows={
         "run_id": "uuid",
         "url": "text",
         "tries": "integer",
+        "taken_until": "timestamptz",
         "next_try_at": "timestamptz",
         "answered_at": "timestamptz",
         "last_error": "text",

@@ -32,7 +32,12 @@ OPEN = Statement(
         "fresh": "boolean",
     },
 )
-_ABANDON = "UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL WHERE kind = 'run'"
+NOT_TOLD = "(resolution IS NULL OR CAST(resolution AS text) = CAST(on_due AS text))"
+"""Of a wait for a run: its end has not ended the wait. That run is still the step's; one whose end was told may have been
+retried since, by a person, for its own sake."""
+_ABANDON = f"""
+    UPDATE waits SET resolution = NULL, due_at = NULL, on_due = NULL WHERE kind = 'run' AND {NOT_TOLD}
+"""  # noqa: S608 - a constant of ours
 _GOES_ON = """
     EXISTS (SELECT 1 FROM runs WHERE runs.id = waits.child_run_id
             AND runs.status IN ('queued', 'running', 'waiting', 'paused'))
@@ -79,11 +84,12 @@ LOCK_RUNS = Statement(
     rows={"id": "uuid"},
     returns={"id": Id()},
 )
-# End waits, each once.
+# End waits, each once, but for those that are abandoned.
 RESOLVE = Statement(
     """
     UPDATE waits SET resolution = v.resolution FROM {rows}
     WHERE waits.run_id = v.run_id AND waits.path = v.path AND waits.attempt = v.attempt AND waits.resolution IS NULL
+      AND (waits.kind <> 'run' OR waits.on_due IS NOT NULL)
     RETURNING waits.run_id, waits.path, waits.attempt
     """,
     rows={**KEY, "resolution": "json"},

@@ -247,7 +247,7 @@ class TestAUrl:
         assert refused.last_error == "It answered 500."
         assert (made.tries, made.next_try_at, made.last_error) == (2, None, None)
         assert made.answered_at is not None
-        assert [key for key, _ in target.asked] == [f"{run_id}:on_failure"] * 2
+        assert [key for key, _ in target.asked] == [f"{run_id}:on_failure:1"] * 2
         assert target.asked[0][1] == target.asked[1][1]
         assert target.asked[0][1]["run"]["error"]["code"] == "nope"
 
@@ -296,7 +296,7 @@ class TestAUrl:
             await world.until(lambda: bool(target.asked))
             await world.until(lambda: calls(world)[0].answered_at is not None)
 
-        assert target.asked[0][0] == f"{run.id}:on_success"
+        assert target.asked[0][0] == f"{run.id}:on_success:1"
         assert len(target.asked) == 1
 
 
