@@ -19,6 +19,7 @@ from tests.e2e.crash.harness.programs import ROOT
 from tests.e2e.crash.harness.sink import Sink
 
 pytestmark = pytest.mark.crash
+EPOCH = "SELECT epoch FROM runs WHERE id = :id"
 HOLDER = "SELECT w.pid FROM runs r JOIN workers w ON w.id = r.worker_id WHERE r.id = :id"
 MAX_LOST = 3
 
@@ -125,6 +126,11 @@ def is_of(run_id: str, event: Told) -> bool:
     return bool(event.event == "run" and event.data["id"] == run_id)
 
 
+def _key_of_its_end(platform: Platform, run_id: str, event: str) -> str:
+    (run,) = platform.database.rows(EPOCH, id=run_id)
+    return f"{run_id}:{event}:{run['epoch']}"
+
+
 def test_the_hooks_of_a_failure_are_called_when_three_workers_died(
     platform: Platform, ada: Desk, sink: Sink
 ) -> None:
@@ -140,13 +146,14 @@ def test_the_hooks_of_a_failure_are_called_when_three_workers_died(
         (holder,) = platform.database.rows(HOLDER, id=run_id)
         platform.kill_worker(holder["pid"])
     run = ada.ended(run_id)
-    platform.until(lambda: sink.effects[f"{run_id}:on_failure"] == 1)
+    told = _key_of_its_end(platform, run_id, "on_failure")
+    platform.until(lambda: sink.effects[told] == 1)
     assert ada.all_ended(alarm, 1) == {"succeeded": 1}
 
     assert (run["status"], run["error"]["code"]) == ("failed", "worker_lost")
     report = json.loads(sink.bodies[-1])
     assert (report["event"], report["run"]["id"]) == ("on_failure", run_id)
-    assert sink.effects == {f"{run_id}:call": MAX_LOST, f"{run_id}:on_failure": 1}
+    assert sink.effects == {f"{run_id}:call": MAX_LOST, told: 1}
     (child,) = ada.run(run_id)["children"]
     (line,) = ada.get(f"/runs/{child['run_id']}/logs")["items"]
     assert line["message"] == "worker_lost"
@@ -167,8 +174,8 @@ def test_a_hook_is_called_once_for_the_end_that_it_is_for(
         sink.open()
     run = ada.ended(run_id)
 
-    called = {"timed_out": {f"{run_id}:on_failure"}, "succeeded": {f"{run_id}:on_success"}}
-    wanted = called.get(outcome, set())
+    events = {"timed_out": {"on_failure"}, "succeeded": {"on_success"}}
+    wanted = {_key_of_its_end(platform, run_id, event) for event in events.get(outcome, set())}
     platform.until(lambda: sink.effects.keys() >= wanted)
     unsettled = "SELECT count(*) FROM runs WHERE id = :id AND hooks IS NOT NULL"
     platform.until(lambda: platform.database.count(unsettled, id=run_id) == 0)
