@@ -136,9 +136,10 @@ class DefinitionParser:
                 )
             return None
         if raw is None:
-            parser.complain(
-                "/steps", "missing_field", "A loop needs `steps`: what to do in each iteration."
-            )
+            if not parser.complained("/steps"):
+                parser.complain(
+                    "/steps", "missing_field", "A loop needs `steps`: what to do in each iteration."
+                )
             return None
         if depth >= MAX_NESTING:
             parser.complain(

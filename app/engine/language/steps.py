@@ -109,6 +109,10 @@ class StepParser:
         """Add a problem at a place in this step."""
         self.problems.append(Problem(self.at + place, code, detail))
 
+    def complained(self, place: str) -> bool:
+        """Tell whether a problem at a place in this step was found already."""
+        return any(problem.pointer == self.at + place for problem in self.problems)
+
     def _loop(self, body: Plan) -> Loop:
         config = self.shape.config
         return Loop(

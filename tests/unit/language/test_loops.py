@@ -56,6 +56,10 @@ def test_a_body_depends_on_its_own_level_alone() -> None:
             step("f", type="for_each", config={"items": "[1]"}),
             [("/steps/0/steps", "missing_field")],
         ),
+        (
+            step("f", type="for_each", config={"items": "[1]"}, steps=[]),
+            [("/steps/0/steps", "invalid_value")],
+        ),
         (step("a", steps=[step("b")]), [("/steps/0/steps", "unknown_field")]),
         (
             loop("f", step("a"), max_iterations=1_001),
